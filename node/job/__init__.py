@@ -1,1 +1,1 @@
-"""The pure core: inputs, deals, phases, events, effects and the transition between them. No input or output."""
+"""The pure core: inputs, deals, phases, events, effects and the transition. No input or output."""
