@@ -1,1 +1,1 @@
-"""."""
+"""Which offers are worth taking, at what price, and the reason where not."""

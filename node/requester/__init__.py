@@ -1,1 +1,1 @@
-"""."""
+"""The job creator's side: post a job, choose a provider, follow it, verify what it delivers, and pay."""

@@ -1,0 +1,155 @@
+"""``sdv-node render``: the pipeline alone, without a chain: inputs in, a result directory and its CID out."""
+
+import asyncio
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from node.cli.context import load_config, print_json
+from node.clock import SystemClock
+from node.config import Config
+from node.errors import Misconfigured, NodeError
+from node.job.modules import NEWEST
+from node.job.progress import Progress as RenderProgress
+from node.job.spec import InvalidInputs, JobSpec, parse_inputs
+from node.pipeline.results import MANIFEST
+from node.publisher.unixfs import cid_of
+from node.types import JobId
+from node.worker.pool import WorkerPool
+from node.worker.settings import WorkerSettings
+
+_JOB = JobId("render")
+
+
+@click.command()
+@click.option("--profile", metavar="NAME", help="Which models; the setting worker.profile unless given.")
+@click.option(
+    "-i", "--input", "inputs", metavar="KEY=VALUE", multiple=True, help="One input; split at the first '='."
+)
+@click.option("--module", default=NEWEST.canonical, show_default=True, help="Which version of the module.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the result goes: a new or empty directory, or an earlier result, which is replaced.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def render(
+    ctx: click.Context,
+    profile: str | None,
+    inputs: tuple[str, ...],
+    module: str,
+    out: Path,
+    as_json: bool,
+) -> int:
+    """Render a job on this machine, without market or payment.
+
+    The same inputs give the same CID on every machine of the same determinism class. A render that was
+    broken off goes on from its finished stages when it is asked for again.
+
+    \b
+    Example:
+      sdv-node render --profile tiny -i Prompt="a red fox in snow" -i Seed=7 --out fox
+    """
+    try:
+        spec = parse_inputs(module, inputs)
+        document = _render(load_config(ctx), profile, spec, out.absolute())
+    except InvalidInputs as error:
+        for problem in error.problems:
+            click.echo(f"sdv-node: {problem}", err=True)
+        if as_json:
+            problems = [problem.to_json() for problem in error.problems]
+            print_json({"error": "the job's inputs are invalid", "problems": problems})
+        return error.exit_code
+    except NodeError as error:
+        if not as_json:
+            raise
+        click.echo(f"sdv-node: {error}", err=True)
+        print_json({"error": str(error), "problems": []})
+        return error.exit_code
+    if as_json:
+        print_json(document)
+        return 0
+    click.echo(f"CID    {document['cid']}\nclass  {document['class']}")
+    for path in document["outputs"]:
+        click.echo(path)
+    return 0
+
+
+def _render(config: Config, profile: str | None, spec: JobSpec, out: Path) -> dict[str, Any]:
+    _check_replaceable(out)
+    profile = profile or config.worker.profile
+    job = hashlib.sha256(json.dumps([profile, spec.to_json()], sort_keys=True).encode()).hexdigest()
+    job_dir = out.parent / f".{out.name}.{job[:12]}.partial"
+    _log_to_stderr()
+    pool = WorkerPool(
+        profile=profile,
+        data_dir=config.node.directory,
+        settings=WorkerSettings(
+            load_s=config.worker.load_timeout_s,
+            progress_s=config.worker.progress_timeout_s,
+            job_s=config.worker.job_timeout_s,
+            load_attempts=1,
+        ),
+        clock=SystemClock(),
+    )
+    job_dir.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_run_pool(pool, spec, job_dir))
+    shutil.rmtree(out, ignore_errors=True)
+    (job_dir / "result").rename(out)
+    shutil.rmtree(job_dir)
+    manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    return {
+        "cid": cid_of(out),
+        "class": manifest["determinism_class"],
+        "outputs": [str(out / output["path"]) for output in manifest["outputs"]],
+        "manifest": manifest,
+    }
+
+
+async def _run_pool(pool: WorkerPool, spec: JobSpec, job_dir: Path) -> None:
+    with _bar() as show:
+        await pool.start()
+        try:
+            await pool.render(_JOB, spec, job_dir, show)
+        finally:
+            await pool.stop()
+
+
+@contextmanager
+def _bar() -> Iterator[Any]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("loading models", total=1.0)
+
+        def show(progress: RenderProgress) -> None:
+            text = f"{progress.stage} {progress.step}/{progress.steps}"
+            bar.update(task, completed=progress.fraction, description=text)
+
+        yield show
+
+
+def _check_replaceable(out: Path) -> None:
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise Misconfigured(f"{out} holds other files: name a new or empty directory with --out")
+
+
+def _log_to_stderr() -> None:
+    """Keep standard output for the result."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,245 @@
+"""The node as seen from outside: plain JSON values for the dashboard, the API and the command line.
+
+Listens to the engine, reads the journal for what is older, and changes nothing.
+"""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from node.clock import Clock
+from node.engine.book import Book
+from node.job.events import JobEvent
+from node.job.job import Job
+from node.job.phase import Phase
+from node.job.progress import Progress
+from node.job.transactions import TxRow
+from node.journal.records import JobRow, SkippedLog, TimelineRow
+from node.types import Cid, DealId, JobId
+
+MAX_WAITING_NEWS = 256
+PROGRESS_EVERY_S = 0.25
+MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4", ".json": "application/json"}
+
+
+class HistoryJournal(Protocol):
+    """What older jobs are read from."""
+
+    async def jobs(self, limit: int, before: int | None = None) -> list[JobRow]:
+        """Return jobs, newest first."""
+        ...
+
+    async def job(self, job_id: JobId) -> JobRow | None:
+        """Return one job."""
+        ...
+
+    async def timeline(self, job_id: JobId) -> list[TimelineRow]:
+        """Return a job's events, oldest first."""
+        ...
+
+
+class TransactionHistory(Protocol):
+    """Which transactions a job caused."""
+
+    async def rows_of(self, prefix: str) -> list[TxRow]:
+        """Return the intents whose id begins with the prefix and a colon."""
+        ...
+
+
+class Counters(Protocol):
+    """The part of the metrics that follows jobs."""
+
+    def offer_seen(self) -> None:
+        """Count an offer."""
+        ...
+
+    def offer_refused(self, reason: str) -> None:
+        """Count an offer that was not taken, by a short reason."""
+        ...
+
+    def job_finished(self, phase: str) -> None:
+        """Count a job that ended."""
+        ...
+
+
+class Snapshot:
+    """Meets the engine's ``Observer`` and the web's ``StatusSource``."""
+
+    def __init__(
+        self,
+        *,
+        book: Book,
+        journal: HistoryJournal,
+        transactions: TransactionHistory,
+        counters: Counters,
+        clock: Clock,
+        data_dir: Path,
+        fixed: dict[str, Any],
+        worker: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._book = book
+        self._journal = journal
+        self._transactions = transactions
+        self._counters = counters
+        self._clock = clock
+        self._data_dir = data_dir
+        self._fixed = {"started_at": clock.now(), **fixed}
+        self._worker = worker
+        self._changing: dict[str, Any] = {}
+        self._progress: dict[JobId, Progress] = {}
+        self._told_progress_at = 0.0
+        self._listeners: set[asyncio.Queue[tuple[str, JobId | None]]] = set()
+
+    def job_changed(self, job: Job, event: JobEvent) -> None:
+        """Take note of one step of a job."""
+        if job.phase == Phase.SEEN or (
+            job.phase == Phase.REFUSED and type(event).__name__ == "OfferDeclined"
+        ):
+            self._counters.offer_seen()
+        if job.phase != Phase.RENDERING:
+            self._progress.pop(job.job_id, None)
+        if job.phase.terminal:
+            self._counters.job_finished(job.phase)
+        self._tell("job", job.job_id)
+
+    def log_skipped(self, skipped: SkippedLog) -> None:
+        """Take note of a log that is not worth a job."""
+        self._counters.offer_refused("inputs" if "not offered" not in skipped.reason else "module")
+
+    def progressed(self, job_id: JobId, progress: Progress) -> None:
+        """Take note of the worker's progress; listeners hear of it a few times a second."""
+        self._progress[job_id] = progress
+        now = self._clock.monotonic()
+        if now - self._told_progress_at >= PROGRESS_EVERY_S or progress.fraction >= 1:
+            self._told_progress_at = now
+            self._tell("job", job_id)
+
+    def update(self, **parts: Any) -> None:
+        """Replace parts of the status, e.g. ``chain={...}`` or ``wallet={...}``."""
+        if any(self._changing.get(name) != value for name, value in parts.items()):
+            self._changing.update(parts)
+            self._tell("status", None)
+
+    def part(self, name: str) -> Any:
+        """Return a part of the status as last updated, None before."""
+        return self._changing.get(name)
+
+    def status(self) -> dict[str, Any]:
+        """Return the whole node's state."""
+        return {
+            **self._fixed,
+            "worker": self._worker(),
+            "disk": {"path": str(self._data_dir), "free_bytes": shutil.disk_usage(self._data_dir).free},
+            "jobs": {"by_phase": self._book.counts()},
+            **self._changing,
+        }
+
+    async def jobs(self, limit: int, before: str | None) -> list[dict[str, Any]]:
+        """Return up to ``limit`` jobs, newest first, older than the job ``before``."""
+        number = int(before[1:]) if before and before[:1] == "j" and before[1:].isdecimal() else None
+        rows = await self._journal.jobs(limit, number)
+        return [self._describe(row) for row in rows]
+
+    async def job(self, job_id: str) -> dict[str, Any] | None:
+        """Return one job with its timeline and transactions, or None."""
+        row = self._book.row(JobId(job_id)) or await self._journal.job(JobId(job_id))
+        if row is None:
+            return None
+        timeline = await self._journal.timeline(row.job.job_id)
+        transactions = await self._transactions.rows_of(row.job.job_id)
+        return {
+            **self._describe(row),
+            "timeline": [_step(step) for step in timeline],
+            "transactions": [_transaction(tx) for tx in transactions],
+        }
+
+    async def subscribe(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield ``{"type": "job" | "status", "data": {...}}`` as things change, until it is closed.
+
+        A listener that falls behind is told less often, never made to wait for.
+        """
+        news: asyncio.Queue[tuple[str, JobId | None]] = asyncio.Queue(MAX_WAITING_NEWS)
+        self._listeners.add(news)
+        try:
+            while True:
+                kind, job_id = await news.get()
+                data = self.status() if job_id is None else await self.job(job_id)
+                if data is not None:
+                    yield {"type": kind, "data": data}
+        finally:
+            self._listeners.discard(news)
+
+    def _tell(self, kind: str, job_id: JobId | None) -> None:
+        for news in self._listeners:
+            if not news.full():
+                news.put_nowait((kind, job_id))
+
+    def _describe(self, row: JobRow) -> dict[str, Any]:
+        job = row.job
+        spec = job.offer.spec
+        deal_id: DealId | None = job.deal.deal_id if job.deal else None
+        cid: Cid | None = job.cid
+        progress = self._progress.get(job.job_id)
+        result = self._data_dir / "jobs" / job.job_id / "result"
+        return {
+            "job_id": job.job_id,
+            "deal_id": deal_id,
+            "phase": job.phase.value,
+            "terminal": job.phase.terminal,
+            "module": spec.module,
+            "prompt": spec.prompt,
+            "inputs": {name: str(value) for name, value in spec.tunables().items()},
+            "notes": list(spec.notes),
+            "requester": job.offer.requester,
+            "price_wei": str(job.deal.pricing.instruction_price_wei) if job.deal else None,
+            "paid_wei": str(job.paid_wei),
+            "cid": cid,
+            "reason": job.reason,
+            "determinism_class": job.determinism_class,
+            "deadline": job.deadline,
+            "seen_at": row.seen_at,
+            "updated_at": row.updated_at,
+            "progress": {
+                "stage": progress.stage,
+                "step": progress.step,
+                "steps": progress.steps,
+                "fraction": progress.fraction,
+            }
+            if progress
+            else None,
+            "outputs": [_output(result, path) for path in job.outputs],
+            "timeline": [],
+            "transactions": [],
+        }
+
+
+def _output(result: Path, path: str) -> dict[str, Any]:
+    file = result / path
+    size = file.stat().st_size if file.is_file() else None
+    return {
+        "path": path,
+        "media_type": MEDIA_TYPES.get(file.suffix, "application/octet-stream"),
+        "bytes": size,
+    }
+
+
+def _step(step: TimelineRow) -> dict[str, Any]:
+    body = json.loads(step.body)
+    detail = body.get("reason") or body.get("cid") or body.get("tx_hash")
+    return {"at": step.at, "event": step.event, "phase": step.phase, "detail": detail}
+
+
+def _transaction(row: TxRow) -> dict[str, Any]:
+    newest = row.attempts[-1].tx_hash if row.attempts else None
+    return {
+        "what": row.what,
+        "status": row.status.value,
+        "tx_hash": row.tx_hash or newest,
+        "nonce": row.nonce,
+        "gas_used": row.gas_used,
+        "fee_wei": str(row.fee_wei),
+        "reason": row.reason,
+    }

@@ -1,0 +1,92 @@
+"""What a commit holds and what the journal gives back: plain records, no SQL."""
+
+from dataclasses import dataclass, field
+
+from node.job.deal import PaymentDirection, PaymentReason
+from node.job.effects import Effect
+from node.job.events import JobEvent
+from node.job.job import Job
+from node.types import Address, BlockHash, BlockNumber, DealId, JobId, TxHash, Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event with the job it left behind and the effects it ordered."""
+
+    job: Job
+    event: JobEvent
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedLog:
+    """A log that is not worth a job, and why."""
+
+    block_number: BlockNumber
+    tx_hash: TxHash
+    log_index: int
+    job_number: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One confirmed ``Payment`` log of a deal of ours."""
+
+    tx_hash: TxHash
+    log_index: int
+    block_number: BlockNumber
+    deal_id: DealId
+    payee: Address
+    amount_wei: Wei
+    reason: PaymentReason
+    direction: PaymentDirection
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class CursorRow:
+    """Up to and including which confirmed block a reader has journaled its logs."""
+
+    block_number: BlockNumber
+    block_hash: BlockHash
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything that becomes durable together."""
+
+    entries: tuple[Entry, ...] = ()
+    done: tuple[str, ...] = ()
+    cursor: CursorRow | None = None
+    payments: tuple[LedgerRow, ...] = ()
+    skipped: tuple[SkippedLog, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineRow:
+    """One step of a job's history, for people."""
+
+    at: float
+    event: str
+    phase: str
+    body: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job with when it was first seen and last changed (wall clock)."""
+
+    job: Job
+    seen_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a start finds: open jobs, the ids of all our deals, and orders not yet carried out."""
+
+    jobs: tuple[JobRow, ...]
+    deals: dict[DealId, JobId]
+    effects: tuple[Effect, ...]
+    cursor: CursorRow | None

@@ -1,0 +1,157 @@
+"""How the node writes its log: JSON lines for machines, colour for a terminal, always on standard error.
+
+Owns the structlog and standard library set-up and the rule that no secret reaches a log line. Owns no event
+names: those belong to the rooms that log.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Final, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from node.errors import Misconfigured
+
+LogMode = Literal["auto", "json", "console"]
+
+REDACTED: Final = "[redacted]"
+_SECRET_KEY: Final = re.compile(
+    r"passw(or)?d|passphrase|secret|private_?key|privkey|mnemonic|seed_phrase|authorization|cookie|api_?key"
+    r"|(^|_)(access|auth|bearer|refresh)_?token$|^token$",
+    re.IGNORECASE,
+)
+_NAMES_A_FILE: Final = re.compile(r"_(file|path|dir)$", re.IGNORECASE)
+_CONTRACT: Final = re.compile(r"0x[0-9a-fA-F]{40}")
+# 32 bytes in hex are a transaction hash in most keys and a private key in keys named like these.
+_KEY_LIKE: Final = re.compile(r"(^|_)(key|seed|wallet|keystore|signer|account)s?($|_)", re.IGNORECASE)
+_HEX_32_BYTES: Final = re.compile(r"(?<![0-9a-fA-F])(0x)?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+# user:password@host, as in the address of a paid RPC endpoint
+_URL_CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s@]+@")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MAX_DEPTH: Final = 8
+
+
+def configure_logging(mode: LogMode = "auto", level: str = "info", stream: TextIO | None = None) -> None:
+    """Route structlog and the standard library's loggers to one handler on ``stream`` (standard error).
+
+    ``auto`` writes colour when the stream is a terminal and JSON otherwise, so also under systemd. Raises
+    Misconfigured for an unknown mode or level. May be called again; the last call wins.
+    """
+    levels = logging.getLevelNamesMapping()
+    if level.upper() not in levels:
+        raise Misconfigured(
+            f"log level {level!r} is unknown: allowed are debug, info, warning, error and critical"
+        )
+    if mode not in {"auto", "json", "console"}:
+        raise Misconfigured(f"log format {mode!r} is unknown: allowed are auto, json and console")
+    out = stream or sys.stderr
+    as_json = mode == "json" or (mode == "auto" and not _is_terminal(out))
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(as_json=as_json, colours=_wants_colour(out)),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(levels[level.upper()])
+    # The node says itself where it listens; of the server only troubles are news.
+    logging.getLogger("hypercorn.error").setLevel(max(logging.WARNING, levels[level.upper()]))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace secrets in an event by ``[redacted]``: by key name, by the value's shape, at any depth."""
+    return {key: _clean(key, value, 0) for key, value in event.items()}
+
+
+def escape_control(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Write control characters as escapes: text from the chain must not move the cursor of a terminal."""
+    return {
+        key: _CONTROL.sub(_escaped, value) if isinstance(value, str) and key != "exception" else value
+        for key, value in event.items()
+    }
+
+
+def _renderers(*, as_json: bool, colours: bool) -> list[Processor]:
+    if as_json:
+        return [
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.processors.EventRenamer("event"),
+            structlog.processors.JSONRenderer(default=str),
+        ]
+    return [
+        structlog.processors.format_exc_info,
+        redact,
+        escape_control,
+        structlog.dev.ConsoleRenderer(
+            colors=colours, exception_formatter=structlog.dev.plain_traceback, pad_event_to=28
+        ),
+    ]
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    # Under systemd standard error is the journal's socket, whatever a wrapper says about it.
+    return stream.isatty() and "JOURNAL_STREAM" not in os.environ
+
+
+def _wants_colour(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _clean(key: str, value: object, depth: int) -> object:
+    if value is None or isinstance(value, bool):
+        return value
+    if _is_secret(key, value):
+        return REDACTED
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, bytes):
+        return REDACTED if _KEY_LIKE.search(key) else "0x" + value.hex()
+    if isinstance(value, str):
+        text = _URL_CREDENTIALS.sub(REDACTED + "@", value)
+        return _HEX_32_BYTES.sub(REDACTED, text) if _KEY_LIKE.search(key) else text
+    if depth >= _MAX_DEPTH:
+        return "[nested too deeply]"
+    if isinstance(value, Mapping):
+        return {str(name): _clean(str(name), item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(key, item, depth + 1) for item in value]
+    return _clean(key, str(value), depth + 1)
+
+
+def _is_secret(key: str, value: object) -> bool:
+    if not _SECRET_KEY.search(key) or _NAMES_A_FILE.search(key):
+        return False
+    # "token" is also the payment token, whose contract address everybody may know.
+    return not (isinstance(value, str) and _CONTRACT.fullmatch(value))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}"

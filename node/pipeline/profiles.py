@@ -1,0 +1,74 @@
+"""Profiles: which models at which sizes on which device, read from ``config/models.toml``.
+
+Owns the reading and the bounds, not the weights. Imports no torch, so that the daemon and the command line
+may list profiles.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from node.errors import Misconfigured
+from node.resources import data_path
+
+PIPELINE_VERSION = "1"
+"""Part of the determinism class: raise it with every change that can change a byte of a result."""
+
+Pixels = Annotated[int, Field(ge=64, le=4096, multiple_of=16)]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Sizes in pixels; ``threads`` is torch's CPU thread count, which the bits depend on."""
+
+    name: str
+    made_here: bool
+    device: str
+    precision: str
+    threads: int
+    still_size: int
+    clip_width: int
+    clip_height: int
+    frames: int
+
+    def directory(self, data_dir: Path) -> Path:
+        """Return where the profile's weights are, in Hugging Face layout."""
+        return data_dir / "models" / self.name
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    made_here: bool
+    device: Literal["cpu", "cuda"]
+    precision: Literal["float32"]
+    threads: Annotated[int, Field(ge=1, le=64)]
+    still_size: Pixels
+    clip_width: Pixels
+    clip_height: Pixels
+    frames: Annotated[int, Field(ge=2, le=25)]
+
+
+def load_profiles(path: Path | None = None) -> dict[str, Profile]:
+    """Return the profiles of ``path`` (default: the shipped file) by name.
+
+    Raises Misconfigured if the file cannot be read or a profile is wrong.
+    """
+    path = path or data_path("config/models.toml")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        rows = {name: _Row.model_validate(table) for name, table in tables.items()}
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise Misconfigured(f"{path} is not a table of model profiles: {error}") from error
+    return {name: Profile(name=name, **row.model_dump()) for name, row in rows.items()}
+
+
+def load_profile(name: str, path: Path | None = None) -> Profile:
+    """Return one profile. Raises Misconfigured, naming those that exist, if there is none of this name."""
+    profiles = load_profiles(path)
+    if name not in profiles:
+        raise Misconfigured(f"there is no profile {name!r}; allowed: {', '.join(profiles)}")
+    return profiles[name]

@@ -1,0 +1,105 @@
+"""Durable stages: what a job has already computed survives the worker that computed it.
+
+A stage is a tensor or a set of files in ``<job>/work`` with a record of its SHA-256 under the job's key. A
+stage whose record is missing, belongs to another job or class, or does not match its bytes is computed again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from node.pipeline.results import OutputFile, describe_output, sync_directory, write_durably
+
+_FOLDER = "files"
+
+
+class StageStore:
+    """The finished stages of one job; ``hashes`` grows with each stage that is asked for."""
+
+    def __init__(self, work: Path, key: str) -> None:
+        self._work = work
+        self._key = key
+        self.hashes: dict[str, str] = {}
+        work.mkdir(parents=True, exist_ok=True)
+
+    def tensor(self, name: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Return the stage's tensor on the CPU, computing it unless it is on disk.
+
+        What is returned was always read from the file, so that a resumed job and an uninterrupted one go on
+        from memory of the same layout.
+        """
+        found = self._read_tensor(name)
+        if found is None:
+            write_durably(self._tensor_path(name), save({"data": compute().detach().cpu().contiguous()}))
+            content = self._tensor_path(name).read_bytes()
+            self._record(name, {"file": hashlib.sha256(content).hexdigest()})
+            found = load(content)["data"].clone()
+        self.hashes[name] = hashlib.sha256(found.numpy().tobytes()).hexdigest()
+        return found
+
+    def files(self, name: str, compute: Callable[[Path], Sequence[str]]) -> list[OutputFile]:
+        """Return the stage's files, written by ``compute(folder)``, which returns their paths in it."""
+        found = self._read_files(name)
+        if found is None:
+            folder = self.folder(name)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            found = [describe_output(path, folder / path) for path in compute(folder)]
+            for output in found:
+                with (folder / output.path).open("rb") as written:
+                    os.fsync(written.fileno())
+            for directory in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+                sync_directory(directory)
+            self._record(name, {output.path: output.sha256 for output in found})
+        self.hashes.update({output.path: output.sha256 for output in found})
+        return found
+
+    def folder(self, name: str) -> Path:
+        """Return where the files of a stage are."""
+        return self._work / _FOLDER / name
+
+    def _tensor_path(self, name: str) -> Path:
+        return self._work / f"{name}.safetensors"
+
+    def _read_tensor(self, name: str) -> torch.Tensor | None:
+        record = self._known(name)
+        try:
+            content = self._tensor_path(name).read_bytes()
+            if record is None or hashlib.sha256(content).hexdigest() != record.get("file"):
+                return None
+            return load(content)["data"].clone()
+        except (OSError, KeyError, SafetensorError):
+            return None
+
+    def _read_files(self, name: str) -> list[OutputFile] | None:
+        record = self._known(name)
+        if record is None:
+            return None
+        try:
+            found = [describe_output(path, self.folder(name) / path) for path in record]
+        except OSError:
+            return None
+        return found if all(record[output.path] == output.sha256 for output in found) else None
+
+    def _known(self, name: str) -> dict[str, str] | None:
+        """Return what the record says, or None if it is missing, torn or of another job or class."""
+        try:
+            record = json.loads((self._work / f"{name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(record, dict) or record.get("key") != self._key:
+            return None
+        hashes = record.get("sha256")
+        return hashes if isinstance(hashes, dict) else None
+
+    def _record(self, name: str, hashes: dict[str, str]) -> None:
+        document = {"key": self._key, "sha256": hashes}
+        write_durably(self._work / f"{name}.json", json.dumps(document).encode())
+        sync_directory(self._work)

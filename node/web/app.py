@@ -1,0 +1,147 @@
+"""The node's web application: health, metrics, JSON, live events, published content and one page.
+
+Owns the routes and their answers. What they show comes from the engine through StatusSource; published
+content comes from the routes handed in. Nothing here changes the node.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from typing import Final
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from node.observe.health import Health, HealthReport
+from node.observe.metrics import Metrics
+from node.web.events import EventStreams
+from node.web.guard import Guard
+from node.web.server import Listener, listen, serve, serve_on
+from node.web.status import StatusSource, wire
+
+__all__ = ["Listener", "StatusSource", "build_app", "listen", "serve", "serve_on"]
+
+MAX_JOBS: Final = 200
+DEFAULT_JOBS: Final = 50
+_JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_STATIC: Final = {
+    "index.html": "text/html; charset=utf-8",
+    "app.css": "text/css; charset=utf-8",
+    "main.js": "text/javascript; charset=utf-8",
+    "feed.js": "text/javascript; charset=utf-8",
+    "format.js": "text/javascript; charset=utf-8",
+    "jobs.js": "text/javascript; charset=utf-8",
+    "detail.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+
+def build_app(
+    source: StatusSource,
+    gateway: Sequence[BaseRoute],
+    metrics: Metrics,
+    health: Health,
+    *,
+    allowed_hosts: Iterable[str] = (),
+    max_event_clients: int = 32,
+) -> Starlette:
+    """Return the application. ``allowed_hosts`` are the names, without port, this node is reached under."""
+    pages = _Pages(source, metrics, health, EventStreams(source, max_clients=max_event_clients))
+    app = Starlette(
+        routes=[
+            Route("/livez", pages.livez),
+            Route("/readyz", pages.readyz),
+            Route("/metrics", pages.metrics),
+            Route("/api/v1/status", pages.status),
+            Route("/api/v1/jobs", pages.jobs),
+            Route("/api/v1/jobs/{job_id}", pages.job),
+            Route("/api/v1/events", pages.events),
+            *gateway,
+            Route("/", pages.page),
+            Route("/static/{name}", pages.static),
+        ],
+        middleware=[Middleware(Guard, allowed_hosts=tuple(allowed_hosts))],
+        exception_handlers={HTTPException: _http_error, Exception: _internal_error},
+    )
+    app.state.streams = pages.streams
+    return app
+
+
+class _Pages:
+    def __init__(self, source: StatusSource, metrics: Metrics, health: Health, streams: EventStreams) -> None:
+        self._source: Final = source
+        self._metrics: Final = metrics
+        self._health: Final = health
+        self.streams: Final = streams
+        folder = resources.files("node.web") / "static"
+        self._files: Final = {name: (folder / name).read_bytes() for name in _STATIC}
+
+    async def livez(self, _request: Request) -> Response:
+        return _health(self._health.live())
+
+    async def readyz(self, _request: Request) -> Response:
+        return _health(self._health.ready())
+
+    async def metrics(self, request: Request) -> Response:
+        self._metrics.mirror(self._source.status())
+        body, content_type = self._metrics.exposition(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type})
+
+    async def status(self, _request: Request) -> Response:
+        return JSONResponse(wire(self._source.status()))
+
+    async def jobs(self, request: Request) -> Response:
+        limit = _limit(request.query_params.get("limit"))
+        before = request.query_params.get("before")
+        if before is not None and (not _JOB_ID.fullmatch(before) or await self._source.job(before) is None):
+            raise HTTPException(400, "before must be the job_id of a job of this node, such as j17")
+        jobs = await self._source.jobs(limit, before)
+        more = jobs[-1]["job_id"] if len(jobs) == limit else None
+        return JSONResponse({"jobs": wire(jobs), "next_before": more})
+
+    async def job(self, request: Request) -> Response:
+        job_id = request.path_params["job_id"]
+        job = await self._source.job(job_id) if _JOB_ID.fullmatch(job_id) else None
+        if job is None:
+            raise HTTPException(404, "this node knows no job of that id")
+        return JSONResponse(wire(job))
+
+    async def events(self, _request: Request) -> Response:
+        return self.streams.response()
+
+    async def page(self, _request: Request) -> Response:
+        return Response(self._files["index.html"], media_type=_STATIC["index.html"])
+
+    async def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in self._files:
+            raise HTTPException(404, "there is no such file")
+        return Response(self._files[name], headers={"Content-Type": _STATIC[name]})
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_JOBS
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_JOBS:
+        raise HTTPException(400, f"limit must be a whole number from 1 to {MAX_JOBS}")
+    return int(text)
+
+
+def _health(report: HealthReport) -> Response:
+    return JSONResponse(report.to_json(), 200 if report.ok else 503, {"Cache-Control": "no-store"})
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _internal_error(request: Request, error: Exception) -> Response:
+    structlog.get_logger().error("web_request_failed", path=request.url.path, problem=repr(error))
+    return JSONResponse({"error": "the node failed to answer this request: its log says why"}, 500)

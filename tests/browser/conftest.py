@@ -1,0 +1,150 @@
+"""A served node with a behaving engine behind it, real small media files, and a real Chromium."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.async_api import Browser, Page, async_playwright
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from node.clock import SystemClock
+from node.observe.health import Health
+from node.observe.metrics import Metrics
+from node.web.app import Listener, build_app, listen, serve_on
+from tests.fakes.status_source import FakeStatusSource
+
+CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class ServedNode:
+    source: FakeStatusSource
+    listener: Listener
+    outputs: list[dict[str, object]]
+
+    @property
+    def url(self) -> str:
+        return self.listener.url
+
+    def finish(self, prompt: str, **changes: object) -> str:
+        """Take a job through to payment, with files."""
+        job_id = self.source.add_job(prompt, **changes)
+        self.source.publish(job_id, CID, self.outputs)
+        self.source.submit(job_id)
+        self.source.pay(job_id)
+        return job_id
+
+
+def paint(frame: int, width: int = 320, height: int = 180) -> np.ndarray:
+    """A moving disc over a gradient: [H, W, 3] uint8."""
+    y, x = np.mgrid[0:height, 0:width]
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = 20 + 90 * y / height
+    image[..., 1] = 60 + 110 * x / width
+    image[..., 2] = 120 + 100 * (1 - y / height)
+    disc = (x - 60 - frame * 8) ** 2 + (y - 90) ** 2 < 26**2
+    image[disc] = (250, 214, 130)
+    return image
+
+
+def write_media(folder: Path) -> list[dict[str, object]]:
+    outputs = folder / "outputs"
+    outputs.mkdir(parents=True)
+    frames = [Image.fromarray(paint(frame)) for frame in range(25)]
+    frames[0].save(outputs / "image_00001.png")
+    frames[0].save(outputs / "video_00001.png", save_all=True, append_images=frames[1:], duration=100)
+    frames[0].save(outputs / "video_00001.webp", save_all=True, append_images=frames[1:], duration=100)
+    with av.open(str(outputs / "video_00001.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(10))
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
+    (folder / "manifest.json").write_text("{}")
+    kinds = {".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4"}
+    return [
+        {"path": f"outputs/{file.name}", "media_type": kinds[file.suffix], "bytes": file.stat().st_size}
+        for file in sorted(outputs.iterdir())
+    ]
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, object]]]:
+    folder = tmp_path_factory.mktemp("published")
+    return folder, write_media(folder)
+
+
+@pytest.fixture
+async def node(published: tuple[Path, list[dict[str, object]]]) -> AsyncIterator[ServedNode]:
+    folder, outputs = published
+
+    async def content(request: Request) -> Response:
+        file = folder / request.path_params["path"]
+        if request.path_params["cid"] != CID or not file.is_file():
+            return JSONResponse({"error": "not here"}, 404)
+        return FileResponse(file)
+
+    source = FakeStatusSource()
+    health = Health(SystemClock())
+    health.started()
+    app = build_app(source, [Route("/ipfs/{cid}/{path:path}", content)], Metrics("0.1.0"), health)
+    listener = listen("127.0.0.1", 0)
+    shutdown = asyncio.Event()
+    serving = asyncio.create_task(serve_on(app, listener, shutdown))
+    yield ServedNode(source, listener, outputs)
+    shutdown.set()
+    await serving
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.fail("Chromium is missing. Debian: apt-get install chromium; Ubuntu: snap install chromium")
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield chromium
+        await chromium.close()
+
+
+@dataclass
+class Seen:
+    """What a page did besides showing itself."""
+
+    console: list[str]
+    requests: list[str]
+
+
+@pytest.fixture
+async def page(browser: Browser, node: ServedNode) -> AsyncIterator[Page]:
+    context = await browser.new_context(viewport={"width": 1280, "height": 900})
+    tab = await context.new_page()
+    yield tab
+    await context.close()
+
+
+@pytest.fixture
+def seen(page: Page) -> Seen:
+    heard = Seen([], [])
+    page.on("console", lambda message: heard.console.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: heard.console.append(f"error: {error}"))
+    page.on("request", lambda request: heard.requests.append(request.url))
+    return heard

@@ -1,0 +1,213 @@
+"""A node seen from outside, for the web room's tests: jobs that really move on when told to, and say so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+TOKEN = 10**18
+STAGES = (("load_still", 1), ("still", 20), ("video", 25), ("encode", 4))
+
+
+class FakeStatusSource:
+    """Holds jobs and a status, advances jobs on demand, and tells every subscriber."""
+
+    def __init__(self, *, now: float = 1_790_000_000.0) -> None:
+        self.now = now
+        self._jobs: dict[str, dict[str, Any]] = {}
+        self._subscribers: list[asyncio.Queue[dict[str, Any] | None]] = []
+        self._status: dict[str, Any] = {
+            "version": "0.1.0",
+            "started_at": now - 93_000,
+            "chain": {
+                "chain_id": 31337,
+                "head": 187_442_901,
+                "head_at": now,
+                "cursor": 187_442_899,
+                "rpc_ok": True,
+                "controller": "0x" + "c0" * 20,
+                "job_manager": "0x" + "1b" * 20,
+                "token": "0x" + "7a" * 20,
+                "symbol": "SDV",
+            },
+            "wallet": {
+                "address": "0x" + "a1" * 20,
+                "gas_wei": TOKEN // 4,
+                "token_wei": 61_250 * TOKEN // 1000,
+                "allowance_wei": 500 * TOKEN,
+            },
+            "worker": {
+                "ready": True,
+                "profile": "sdv-1.1",
+                "state": "idle",
+                "determinism_class": "d3b07384d113",
+                "current_job": None,
+            },
+            "gpus": [
+                {
+                    "index": 0,
+                    "name": "NVIDIA GeForce RTX 4090",
+                    "uuid": "GPU-0",
+                    "memory_total_bytes": 24 << 30,
+                    "memory_free_bytes": 9 << 30,
+                    "memory_used_bytes": 15 << 30,
+                    "utilisation_percent": 97,
+                    "temperature_c": 64,
+                    "power_w": 312.4,
+                }
+            ],
+            "gpu_problem": None,
+            "disk": {"path": "/var/lib/sdv-node", "free_bytes": 412 << 30},
+            "jobs": {"by_phase": {}},
+            "earnings": {"paid_wei": "0", "day_wei": "0"},
+            "gateway_url": "http://127.0.0.1:8080",
+            "public_gateway": None,
+            "accepting": True,
+            "not_accepting_because": [],
+            "price_wei": str(2 * TOKEN),
+            "modules": ["sdv-pipeline:v1.1-lilypad2"],
+        }
+
+    # what the web room asks
+
+    def status(self) -> dict[str, Any]:
+        by_phase: dict[str, int] = {}
+        paid = 0
+        for job in self._jobs.values():
+            by_phase[job["phase"]] = by_phase.get(job["phase"], 0) + 1
+            paid += int(job["paid_wei"])
+        return {
+            **self._status,
+            "jobs": {"by_phase": by_phase},
+            "earnings": {"paid_wei": str(paid), "day_wei": str(paid // 2)},
+        }
+
+    async def jobs(self, limit: int, before: str | None) -> list[dict[str, Any]]:
+        newest_first = list(reversed(self._jobs.values()))
+        if before is not None:
+            ids = [job["job_id"] for job in newest_first]
+            newest_first = newest_first[ids.index(before) + 1 :]
+        return [{**job, "timeline": [], "transactions": []} for job in newest_first[:limit]]
+
+    async def job(self, job_id: str) -> dict[str, Any] | None:
+        return self._jobs.get(job_id)
+
+    async def subscribe(self) -> AsyncIterator[dict[str, Any]]:
+        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._subscribers.append(queue)
+        try:
+            while (change := await queue.get()) is not None:
+                yield change
+        finally:
+            self._subscribers.remove(queue)
+
+    # what a test does to it
+
+    @property
+    def subscribers(self) -> int:
+        return len(self._subscribers)
+
+    def set_status(self, **parts: Any) -> None:
+        self._status.update(parts)
+        self._tell("status", self.status())
+
+    def add_job(self, prompt: str, **changes: Any) -> str:
+        job_id = f"j{len(self._jobs) + 1}"
+        self.now += 30
+        job = {
+            "job_id": job_id,
+            "deal_id": f"{job_id}-3vQB7B6MrGQZaxCuFg4oh",
+            "phase": "AGREED",
+            "terminal": False,
+            "module": "sdv-pipeline:v1.1-lilypad2",
+            "prompt": prompt,
+            "inputs": {"Prompt": prompt, "Seed": "42", "Steps": "20", "VideoSteps": "25"},
+            "notes": [],
+            "requester": "0x" + "f3" * 20,
+            "price_wei": str(2 * TOKEN),
+            "paid_wei": "0",
+            "cid": None,
+            "reason": None,
+            "seen_at": self.now,
+            "updated_at": self.now,
+            "progress": None,
+            "outputs": [],
+            "timeline": [
+                {"at": self.now - 12, "event": "JobSeen", "phase": "SEEN", "detail": ""},
+                {"at": self.now - 8, "event": "Proposed", "phase": "PROPOSED", "detail": ""},
+                {"at": self.now, "event": "DealAgreed", "phase": "AGREED", "detail": ""},
+            ],
+            "transactions": [
+                {
+                    "what": f"agree {job_id}",
+                    "status": "mined",
+                    "tx_hash": "0x" + "ab" * 32,
+                    "nonce": 7,
+                    "gas_used": 412_003,
+                    "fee_wei": str(412_003 * 10**9),
+                }
+            ],
+            "determinism_class": "d3b07384d113",
+        }
+        self._jobs[job_id] = job | changes
+        self._changed(job_id)
+        return job_id
+
+    def refuse_job(self, prompt: str, reason: str) -> str:
+        job_id = self.add_job(prompt, phase="REFUSED", terminal=True, reason=reason, transactions=[])
+        self._move(job_id, "Refused", "REFUSED", reason)
+        return job_id
+
+    def render(self, job_id: str, stage: str, step: int) -> None:
+        """Put a job at a step of a stage."""
+        job = self._jobs[job_id]
+        total = sum(steps for _, steps in STAGES)
+        names = [name for name, _ in STAGES]
+        done = sum(steps for _, steps in STAGES[: names.index(stage)]) + step
+        steps = dict(STAGES)[stage]
+        job["progress"] = {"stage": stage, "step": step, "steps": steps, "fraction": done / total}
+        if job["phase"] != "RENDERING":
+            self._move(job_id, "WorkerReady", "RENDERING", "")
+        self._status["worker"] = {**self._status["worker"], "state": "rendering", "current_job": job_id}
+        self.now += 1
+        self._changed(job_id)
+
+    def publish(self, job_id: str, cid: str, outputs: list[dict[str, Any]]) -> None:
+        """Give a job its files."""
+        self._status["worker"] = {**self._status["worker"], "state": "idle", "current_job": None}
+        self._jobs[job_id].update(progress=None, cid=cid, outputs=outputs)
+        self._move(job_id, "Published", "PUBLISHED", cid)
+
+    def submit(self, job_id: str) -> None:
+        self._move(job_id, "ResultSubmitted", "SUBMITTED", "")
+
+    def pay(self, job_id: str) -> None:
+        self._jobs[job_id].update(terminal=True, paid_wei=self._jobs[job_id]["price_wei"])
+        self._move(job_id, "Paid", "PAID", "2 SDV")
+
+    def fail(self, job_id: str, reason: str) -> None:
+        self._jobs[job_id].update(terminal=True, progress=None, reason=reason)
+        self._move(job_id, "Failed", "FAILED", reason)
+
+    def end_subscriptions(self) -> None:
+        """Drop every live stream, as a restart of the node would."""
+        for queue in self._subscribers:
+            queue.put_nowait(None)
+
+    def _move(self, job_id: str, event: str, phase: str, detail: str) -> None:
+        self.now += 7
+        job = self._jobs[job_id]
+        job["phase"] = phase
+        job["timeline"] = [
+            *job["timeline"],
+            {"at": self.now, "event": event, "phase": phase, "detail": detail},
+        ]
+        self._changed(job_id)
+
+    def _changed(self, job_id: str) -> None:
+        self._jobs[job_id]["updated_at"] = self.now
+        self._tell("job", dict(self._jobs[job_id]))
+        self._tell("status", self.status())
+
+    def _tell(self, kind: str, data: dict[str, Any]) -> None:
+        for queue in self._subscribers:
+            queue.put_nowait({"type": kind, "data": data})

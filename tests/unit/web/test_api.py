@@ -1,0 +1,120 @@
+"""What the HTTP interface answers, and what it refuses with words."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import node.web
+from node.web.app import _STATIC
+from node.web.status import wire
+from tests.fakes.status_source import TOKEN
+
+
+async def test_status_is_the_whole_node_with_amounts_as_strings(app, ask, source):
+    answer = await ask(app, "/api/v1/status")
+    assert answer.status == 200
+    assert answer.json["chain"]["head"] == 187_442_901
+    assert answer.json["wallet"]["gas_wei"] == str(TOKEN // 4)
+
+
+def test_amounts_in_wei_are_strings_at_any_depth_and_other_numbers_stay():
+    value = {"a": [{"fee_wei": 2**80, "nonce": 7}], "price_wei": "5", "paid_wei": None}
+    assert wire(value) == {"a": [{"fee_wei": str(2**80), "nonce": 7}], "price_wei": "5", "paid_wei": None}
+
+
+async def test_jobs_come_newest_first_and_page_by_page(app, ask, source):
+    for number in range(5):
+        source.add_job(f"prompt {number}")
+    first = (await ask(app, "/api/v1/jobs?limit=2")).json
+    assert [job["job_id"] for job in first["jobs"]] == ["j5", "j4"]
+    second = (await ask(app, f"/api/v1/jobs?limit=2&before={first['next_before']}")).json
+    assert [job["job_id"] for job in second["jobs"]] == ["j3", "j2"]
+    last = (await ask(app, f"/api/v1/jobs?limit=2&before={second['next_before']}")).json
+    assert [job["job_id"] for job in last["jobs"]] == ["j1"]
+    assert last["next_before"] is None
+
+
+@pytest.mark.parametrize("limit", ["0", "201", "-1", "ten", "1.5", "", "99999999999999999999", "１"])
+async def test_a_limit_out_of_bounds_is_refused_with_what_is_allowed(app, ask, limit):
+    answer = await ask(app, f"/api/v1/jobs?limit={limit}")
+    assert answer.status == 400
+    assert answer.json == {"error": "limit must be a whole number from 1 to 200"}
+
+
+@pytest.mark.parametrize("before", ["j99", "", "j1%27--", "x" * 5000])
+async def test_a_before_that_names_no_job_is_refused(app, ask, source, before):
+    source.add_job("one")
+    answer = await ask(app, f"/api/v1/jobs?before={before}")
+    assert answer.status == 400
+    assert "before must be the job_id" in answer.json["error"]
+
+
+async def test_one_job_is_served_with_its_timeline(app, ask, source):
+    source.add_job("a lake")
+    answer = await ask(app, "/api/v1/jobs/j1")
+    assert answer.json["prompt"] == "a lake"
+    assert answer.json["timeline"][0]["phase"] == "SEEN"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs/j404", "/api/v1/jobs/..", "/nothing", "/static/app.py"])
+async def test_what_does_not_exist_is_a_json_404(app, ask, path):
+    answer = await ask(app, path)
+    assert answer.status == 404
+    assert set(answer.json) == {"error"}
+
+
+async def test_liveness_and_readiness_answer_with_reasons(app, ask, health, clock):
+    assert (await ask(app, "/livez")).status == 200
+    not_ready = await ask(app, "/readyz")
+    assert not_ready.status == 503
+    assert not_ready.json["reasons"] == ["started: the node is still starting"]
+    health.started()
+    assert (await ask(app, "/readyz")).status == 200
+    health.expect("engine", 30)
+    clock.time += 31
+    assert (await ask(app, "/livez")).status == 503
+
+
+async def test_metrics_mirror_the_status_at_the_time_of_reading(app, ask, source):
+    source.add_job("one")
+    text = (await ask(app, "/metrics")).body.decode()
+    assert "sdv_node_head_block 1.87442901e+08" in text
+    assert 'sdv_node_jobs_in_phase{phase="agreed"} 1.0' in text
+    source.refuse_job("two", "too cheap")
+    text = (await ask(app, "/metrics")).body.decode()
+    assert 'sdv_node_jobs_in_phase{phase="refused"} 1.0' in text
+
+
+async def test_a_failure_inside_is_a_json_500_that_tells_no_details(app, ask, source):
+    def broken():
+        raise RuntimeError("secret detail")
+
+    source.status = broken
+    with pytest.raises(RuntimeError):
+        await ask(app, "/api/v1/status")
+
+
+async def test_every_file_of_the_page_is_served_and_nothing_else_lies_beside_them(app, ask):
+    folder = Path(node.web.__file__).parent / "static"
+    assert {file.name for file in folder.iterdir()} == set(_STATIC)
+    for name, media_type in _STATIC.items():
+        answer = await ask(app, f"/static/{name}")
+        assert answer.status == 200
+        assert answer.headers["content-type"] == media_type
+        assert answer.body == (folder / name).read_bytes()
+
+
+async def test_the_page_asks_for_nothing_from_elsewhere_and_holds_no_inline_script(app, ask):
+    html = (await ask(app, "/")).body.decode()
+    sources = re.findall(r'(?:src|href)="([^"]+)"', html)
+    assert sources
+    assert all(source.startswith(("/", "#")) for source in sources)
+    assert re.findall(r"<script[^>]*>\s*\S", html.replace("></script>", "")) == []
+    assert " style=" not in html
+    folder = Path(node.web.__file__).parent / "static"
+    for script in folder.glob("*.js"):
+        text = script.read_text()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)
+        assert "http://" not in text
+        assert "https://" not in text
