@@ -162,6 +162,7 @@ class RequesterSection(Section):
 
     max_price: Tokens
     wait_for_proposals_s: Seconds
+    gather_proposals_s: Annotated[float, Field(ge=0, le=86400)]
 
 
 class Config(Section):

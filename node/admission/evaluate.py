@@ -11,7 +11,7 @@ import structlog
 
 from node.admission.pricing import price_wei, terms
 from node.admission.rules import Facts, verdict
-from node.chain.client import Block, Transaction
+from node.chain.client import Block, NetworkFees, Transaction
 from node.config import AdmissionSection, DealSection, PricingSection
 from node.errors import Retryable
 from node.job.deal import Deal, MarketPlace, deal_id_for
@@ -38,8 +38,8 @@ class ChainFacts(Protocol):
         """Return the gas balance."""
         ...
 
-    async def gas_price(self) -> Wei:
-        """Return what a unit of gas costs now."""
+    async def fees(self) -> NetworkFees:
+        """Return what the network charges for a unit of gas now."""
         ...
 
 
@@ -117,14 +117,16 @@ class Admission:
     async def _facts(self, job: Job) -> Facts:
         settings = self._settings
         requester = job.offer.requester
-        head, posting, theirs, ours, allowance, gas_left, gas_price = await asyncio.gather(
+        head, posting, gas_left, fees = await asyncio.gather(
             self._chain.head(),
             self._chain.transaction(job.offer.tx_hash),
+            self._chain.balance(settings.provider),
+            self._chain.fees(),
+        )
+        theirs, ours, allowance = await asyncio.gather(
             self._token.token_balance(requester),
             self._token.token_balance(settings.provider),
             self._token.token_allowance(settings.provider, settings.payments),
-            self._chain.balance(settings.provider),
-            self._chain.gas_price(),
         )
         price = price_wei(job.offer.spec, settings.pricing)
         exposure = self._exposure(requester)
@@ -141,7 +143,7 @@ class Admission:
             our_tokens_wei=ours,
             our_allowance_wei=allowance,
             our_gas_wei=gas_left,
-            gas_price_wei=gas_price,
+            gas_price_wei=Wei(fees.base_fee_wei + fees.tip_wei),
             committed_wei=exposure.committed_wei,
             open_deals=exposure.open_deals,
             open_proposals_of_requester=exposure.open_proposals_of_requester,

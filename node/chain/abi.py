@@ -57,13 +57,17 @@ def address(data: bytes, at: int) -> Address:
     return Address("0x" + word[12:].hex())
 
 
-def offset(data: bytes, at: int, base: int) -> int:
-    """Read a pointer that counts from byte ``base``; returns an absolute position inside ``data``."""
+def offset(data: bytes, at: int, base: int, head: int) -> int:
+    """Read a pointer that counts from byte ``base``; returns an absolute position inside ``data``.
+
+    The ``head`` bytes from ``base`` on hold the pointers themselves, so none may lead there.
+    """
     word = data[at : at + 32]
     if len(word) != 32:
         raise Malformed(f"data ends inside the word at byte {at}")
-    position = base + int.from_bytes(word)
-    if position + 32 > len(data):
+    distance = int.from_bytes(word)
+    position = base + distance
+    if distance < head or position + 32 > len(data):
         raise Malformed(f"the pointer at byte {at} leads outside the data")
     return position
 

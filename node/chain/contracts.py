@@ -40,6 +40,9 @@ MAX_SYMBOL_BYTES = 32
 MAX_LISTED_USERS = 10_000
 
 _AGREEMENT_WORDS = 14
+_DEAL_HEAD = 32 * (1 + 1 + 8 + 4)
+"""Bytes of a Deal before its dynamic parts: two pointers, four deadlines, four prices."""
+
 Answer = TypeVar("Answer")
 
 
@@ -144,7 +147,7 @@ class MarketContracts(MarketCalls):
         """Return who is listed for a service; being listed proves nothing."""
         output = await self._ask(self.addresses.users, interface.SHOW_USERS_IN_LIST, int(service), at=at)
         return _readable(
-            "the list of users", lambda: _addresses(output, abi.offset(output, 0, 0), MAX_LISTED_USERS)
+            "the list of users", lambda: _addresses(output, abi.offset(output, 0, 0, 32), MAX_LISTED_USERS)
         )
 
     async def token_balance(self, address: Address, at: int | None = None) -> Wei:
@@ -160,7 +163,7 @@ class MarketContracts(MarketCalls):
         output = await self._ask(self.addresses.token, interface.SYMBOL, at=None)
         return _readable(
             "the token's symbol",
-            lambda: abi.text(output, abi.offset(output, 0, 0), MAX_SYMBOL_BYTES, "symbol"),
+            lambda: abi.text(output, abi.offset(output, 0, 0, 32), MAX_SYMBOL_BYTES, "symbol"),
         )
 
     async def required_deposit(self, at: int | None = None) -> Wei:
@@ -217,9 +220,9 @@ def _checked_id(asked: DealId, found: str, answer: Answer) -> Answer | None:
 
 
 def _deal(data: bytes) -> Deal:
-    at = abi.offset(data, 0, 0)
-    deal_id = abi.text(data, abi.offset(data, at, at), MAX_DEAL_ID_BYTES, "deal id")
-    members = abi.offset(data, at + 32, at)
+    at = abi.offset(data, 0, 0, 32)
+    deal_id = abi.text(data, abi.offset(data, at, at, _DEAL_HEAD), MAX_DEAL_ID_BYTES, "deal id")
+    members = abi.offset(data, at + 32, at, _DEAL_HEAD)
     deadlines = [
         DealTimeout(abi.uint(data, at + 64 + 64 * index), Wei(abi.uint(data, at + 96 + 64 * index)))
         for index in range(4)
@@ -231,7 +234,7 @@ def _deal(data: bytes) -> Deal:
             abi.address(data, members),
             abi.address(data, members + 32),
             abi.address(data, members + 64),
-            _addresses(data, abi.offset(data, members + 96, members), MAX_MEDIATORS),
+            _addresses(data, abi.offset(data, members + 96, members, 128), MAX_MEDIATORS),
         ),
         DealTimeouts(*deadlines),
         DealPricing(
@@ -252,26 +255,26 @@ def _agreement(data: bytes) -> Agreement:
 
 
 def _result(data: bytes) -> Result:
-    at = abi.offset(data, 0, 0)
+    at = abi.offset(data, 0, 0, 32)
     return Result(
-        DealId(abi.text(data, abi.offset(data, at, at), MAX_DEAL_ID_BYTES, "deal id")),
-        abi.text(data, abi.offset(data, at + 32, at), MAX_CID_BYTES, "results id"),
-        abi.text(data, abi.offset(data, at + 64, at), MAX_CID_BYTES, "data id"),
+        DealId(abi.text(data, abi.offset(data, at, at, 128), MAX_DEAL_ID_BYTES, "deal id")),
+        abi.text(data, abi.offset(data, at + 32, at, 128), MAX_CID_BYTES, "results id"),
+        abi.text(data, abi.offset(data, at + 64, at, 128), MAX_CID_BYTES, "data id"),
         abi.uint(data, at + 96),
     )
 
 
 def _user(data: bytes) -> User:
-    at = abi.offset(data, 0, 0)
-    roles = abi.offset(data, at + 96, at)
+    at = abi.offset(data, 0, 0, 32)
+    roles = abi.offset(data, at + 96, at, 128)
     numbers = [
         abi.uint(data, roles + 32 + 32 * index)
         for index in range(abi.count(data, roles, len(ServiceType) * 4, "roles"))
     ]
     return User(
         abi.address(data, at),
-        abi.text(data, abi.offset(data, at + 32, at), MAX_CID_BYTES, "metadata CID"),
-        abi.text(data, abi.offset(data, at + 64, at), MAX_URL_BYTES, "url"),
+        abi.text(data, abi.offset(data, at + 32, at, 128), MAX_CID_BYTES, "metadata CID"),
+        abi.text(data, abi.offset(data, at + 64, at, 128), MAX_URL_BYTES, "url"),
         tuple(ServiceType(number) for number in numbers if number < len(ServiceType)),
     )
 

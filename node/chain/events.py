@@ -116,13 +116,14 @@ def _job_added(ref: LogRef, data: bytes) -> JobAdded:
     number = abi.small_uint(data, 0, "job number")
     caller = abi.address(data, 32)
     payee = abi.address(data, 64)
-    module = abi.text(data, abi.offset(data, 96, 0), MAX_MODULE_BYTES, "module")
-    array = abi.offset(data, 128, 0)
+    module = abi.text(data, abi.offset(data, 96, 0, 160), MAX_MODULE_BYTES, "module")
+    array = abi.offset(data, 128, 0, 160)
     heads = array + 32
     inputs: list[str] = []
     left = MAX_INPUTS_BYTES
-    for index in range(abi.count(data, array, MAX_INPUTS, "inputs")):
-        position = abi.offset(data, heads + 32 * index, heads)
+    length = abi.count(data, array, MAX_INPUTS, "inputs")
+    for index in range(length):
+        position = abi.offset(data, heads + 32 * index, heads, 32 * length)
         value = abi.text(data, position, MAX_INPUT_BYTES, "input")
         left -= int.from_bytes(data[position : position + 32])
         if left < 0:
@@ -132,7 +133,7 @@ def _job_added(ref: LogRef, data: bytes) -> JobAdded:
 
 
 def _deal_state_change(ref: LogRef, data: bytes) -> DealStateChange:
-    deal_id = _deal_id(data)
+    deal_id = _deal_id(data, 2)
     state = abi.uint(data, 32)
     if state >= len(_STATES):
         raise Malformed("unknown agreement state")
@@ -140,7 +141,7 @@ def _deal_state_change(ref: LogRef, data: bytes) -> DealStateChange:
 
 
 def _payment(ref: LogRef, data: bytes) -> Payment:
-    deal_id = _deal_id(data)
+    deal_id = _deal_id(data, 5)
     payee = abi.address(data, 32)
     amount = Wei(abi.uint(data, 64))
     reason, direction = abi.uint(data, 96), abi.uint(data, 128)
@@ -152,11 +153,11 @@ def _payment(ref: LogRef, data: bytes) -> Payment:
 
 
 def _mediation_requested(ref: LogRef, data: bytes) -> MediationRequested:
-    return MediationRequested(ref, _deal_id(data), abi.address(data, 32))
+    return MediationRequested(ref, _deal_id(data, 2), abi.address(data, 32))
 
 
-def _deal_id(data: bytes) -> DealId:
-    deal_id = abi.text(data, abi.offset(data, 0, 0), MAX_DEAL_ID_BYTES, "deal id")
+def _deal_id(data: bytes, fields: int) -> DealId:
+    deal_id = abi.text(data, abi.offset(data, 0, 0, 32 * fields), MAX_DEAL_ID_BYTES, "deal id")
     if not deal_id:
         raise Malformed("deal id is empty")
     return DealId(deal_id)

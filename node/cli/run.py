@@ -146,7 +146,9 @@ def _with_flags(config: Config, max_price: str | None, wait_s: float | None) -> 
         if wait_s is not None:
             changes["wait_for_proposals_s"] = wait_s
         # Amounts of the section in force are wei already, so only what was typed is read as tokens.
-        typed = RequesterSection.model_validate({"max_price": "0", "wait_for_proposals_s": 1} | changes)
+        typed = RequesterSection.model_validate(
+            {"max_price": "0", "wait_for_proposals_s": 1, "gather_proposals_s": 0} | changes
+        )
     except (ValidationError, InvalidOperation) as error:
         raise click.UsageError(
             "--max-price is an amount from 0 to 1000000000 tokens, --wait a positive number of seconds"

@@ -1,6 +1,6 @@
 """Following the chain: batches into the inbox, deadlines by confirmed time, and the node's own gauges."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import structlog
@@ -83,11 +83,16 @@ class Follower:
         self._log.warning("chain_unreachable", problem=problem, attempt=state.attempt_number)
 
 
-class Gauges:
+class Refresher:
     """Refreshes slow readings (balances, GPUs, earnings) every few seconds."""
 
     def __init__(
-        self, read: Callable[[], Any], *, every_s: float, clock: Clock, update: Callable[..., None]
+        self,
+        read: Callable[[], Awaitable[dict[str, Any]]],
+        *,
+        every_s: float,
+        clock: Clock,
+        update: Callable[..., None],
     ) -> None:
         self._read = read
         self._every_s = every_s

@@ -86,6 +86,10 @@ class TransactionLog:
         """Return the intents without an outcome, lowest nonce first."""
         return await self.rows_where("status = 'open' ORDER BY nonce")
 
+    async def settled_rows(self) -> list[TxRow]:
+        """Return the intents with an outcome, lowest nonce first."""
+        return await self.rows_where("status != 'open' ORDER BY nonce")
+
     async def rows_of(self, prefix: str) -> list[TxRow]:
         """Return the intents whose id begins with ``prefix:``, in the order of their nonces."""
         return await self.rows_where(

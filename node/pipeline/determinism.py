@@ -28,7 +28,7 @@ def configure(profile: Profile) -> None:
     torch.set_num_threads(profile.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     # Filling every torch.empty costs a tenth of the time and no kernel in use reads what it did not write.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set through the module's class
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False
@@ -90,7 +90,7 @@ def _device_parts(profile: Profile) -> dict[str, str]:
             "compute_capability": f"{card.major}.{card.minor}",
             "multiprocessors": str(card.multi_processor_count),
             "cuda": str(torch.version.cuda),
-            "cudnn": str(torch.backends.cudnn.version()),
+            "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         }
     return {
         "device": f"{platform.machine()} {_processor()}",
@@ -99,7 +99,7 @@ def _device_parts(profile: Profile) -> dict[str, str]:
 
 
 def _built_in(feature: str) -> str:
-    return str(features.version(feature))  # type: ignore[no-untyped-call]  # Pillow leaves it bare
+    return str(features.version(feature))
 
 
 def _processor() -> str:

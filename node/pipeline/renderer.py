@@ -50,7 +50,7 @@ class Renderer:
 
     def __init__(self, profile: Profile, models: Models, weights: dict[str, str]) -> None:
         self._profile = profile
-        self._models = models
+        self.models = models
         self._weights = weights
         self.class_parts = determinism.class_parts(profile, weights)
         self.determinism_class = determinism.class_name(self.class_parts)
@@ -99,7 +99,7 @@ class Renderer:
     def _outputs(
         self, spec: JobSpec, store: StageStore, meter: _Meter
     ) -> tuple[list[results.OutputFile], dict[str, Path]]:
-        models, profile, batch = self._models, self._profile, spec.batching
+        models, profile, batch = self.models, self._profile, spec.batching
         step = meter.stage("still", _STILL_STEP * spec.steps * batch)
         latents = store.tensor("still_latents", partial(still.sample_latents, models, profile, spec, step))
         step = meter.stage("still decode", _STILL_DECODE * batch)
@@ -125,10 +125,10 @@ class Renderer:
         step = meter.stage("clip", float(spec.video_steps))
         latents = store.tensor(
             f"video_latents_{index + 1:05}",
-            partial(clip.sample_latents, self._models, self._profile, spec, stills, index, step),
+            partial(clip.sample_latents, self.models, self._profile, spec, stills, index, step),
         )
         step = meter.stage("clip decode", _CLIP_DECODE)
-        frames = store.tensor(f"frames_{index + 1:05}", partial(clip.decode, self._models, latents))
+        frames = store.tensor(f"frames_{index + 1:05}", partial(clip.decode, self.models, latents))
         step(1, 1)
         return frames
 

@@ -73,7 +73,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "still/unet": {
         "in_channels": 4,
         "out_channels": 4,
-        "block_out_channels": [_WIDTH, 2 * _WIDTH],
+        "block_out_channels": [_WIDTH, _WIDTH],
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
         "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
         "layers_per_block": 1,
@@ -99,9 +99,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "clip/unet": {
         "in_channels": 8,
         "out_channels": 4,
-        "block_out_channels": [_WIDTH, 2 * _WIDTH],
-        "down_block_types": ["CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"],
-        "up_block_types": ["UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"],
+        "block_out_channels": [_WIDTH, _WIDTH],
+        "down_block_types": ["DownBlockSpatioTemporal", "CrossAttnDownBlockSpatioTemporal"],
+        "up_block_types": ["CrossAttnUpBlockSpatioTemporal", "UpBlockSpatioTemporal"],
         "layers_per_block": 1,
         "num_attention_heads": [1, 2],
         "cross_attention_dim": _WIDTH,

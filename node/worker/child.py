@@ -8,6 +8,7 @@ process dies. What it cannot handle ends the process with a traceback: it is rep
 import argparse
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -77,10 +78,15 @@ def die_with(parent: int) -> None:
 def _load(profile: str, data_dir: Path) -> JobRenderer:
     if is_fake(profile):
         return FakeRenderer(profile)
+    # A fifth of the time of the large imports goes into collections that find nothing.
+    gc.disable()
     # Imported here, so that the fake profile and the socket are there before torch is.
     from node.pipeline.renderer import Renderer
 
-    return Renderer.load(load_profile(profile), data_dir)
+    renderer = Renderer.load(load_profile(profile), data_dir)
+    gc.freeze()
+    gc.enable()
+    return renderer
 
 
 async def _serve(socket: Path, profile: str, data_dir: Path) -> None:

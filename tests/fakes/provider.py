@@ -88,25 +88,25 @@ class ScriptedProvider:
         routes = [*gateway_routes(self._store), Route("/api/v1/jobs/{job_id}", self._status)]
         listening = socket.create_server(("127.0.0.1", 0))
         config = HypercornConfig()
-        config.bind = [f"fd://{listening.fileno()}"]
+        port = listening.getsockname()[1]
+        config.bind = [f"fd://{listening.detach()}"]  # the server closes it
         config.accesslog = config.errorlog = None
         stop = asyncio.Event()
         server = asyncio.create_task(
             hypercorn.asyncio.serve(Starlette(routes=routes), config, shutdown_trigger=stop.wait)
         )
         try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield f"http://127.0.0.1:{port}"
         finally:
             stop.set()
             await server
-            listening.close()
 
     async def register(self, url: str) -> None:
         await self._send(self._contracts.update_user("", url, [ServiceType.RESOURCE_PROVIDER]))
 
     async def propose(self, deal: Deal) -> None:
-        locked = deal.timeouts.submit_results.collateral_wei + deal.pricing.instruction_price_wei
-        await self._send(self._contracts.approve(self._contracts.addresses.payments, Wei(locked)))
+        payments = self._contracts.addresses.payments
+        await self._send(self._contracts.approve(payments, Wei(20 * TOKEN)))
         await self._send(self._contracts.agree(deal))
 
     async def withdraw_proposal(self, deal: Deal) -> None:

@@ -46,6 +46,13 @@ async def propose(market, **terms):
     return job, deal
 
 
+async def together(ours, theirs):
+    """Run both sides until both are done; an error of one ends the other."""
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
+        mine, others = group.create_task(ours), group.create_task(theirs)
+    return mine.result(), others.result()
+
+
 async def until(condition) -> None:
     """Look again and again, as everybody on a chain does."""
     while not await condition():  # noqa: ASYNC110 - what changes is on the chain, nothing here could be set
@@ -76,16 +83,14 @@ async def serve_job(market, tmp_path, *, count: int = 1, data_id: str | None = N
 
 async def run_and_serve(market, tmp_path, **served):
     """Run our side and the provider's side together."""
-    serving = asyncio.create_task(serve_job(market, tmp_path, **served))
-    outcome = await market.requester().request(MODULE, INPUTS)
-    return outcome, *await serving
+    return await together(market.requester().request(MODULE, INPUTS), serve_job(market, tmp_path, **served))
 
 
 async def test_a_job_is_posted_agreed_rendered_verified_and_paid(market, tmp_path):
     ours, theirs = market.requester_address, market.provider.address
     before = await market.tokens(ours), await market.tokens(theirs)
 
-    outcome, job, deal, cid = await run_and_serve(market, tmp_path)
+    outcome, (job, deal, cid) = await run_and_serve(market, tmp_path)
 
     assert (job.module, job.payee) == (MODULE, ours)
     assert job.inputs == ("Prompt=a red fox", "Seed=7", "Steps=5", "VideoSteps=5")
@@ -117,7 +122,7 @@ async def test_an_honest_failure_is_shown_accepted_and_costs_nothing(market, tmp
     before = await market.tokens(market.requester_address)
     said = "out of memory\x1b[2J\nat step 3"
 
-    outcome, _, deal, cid = await run_and_serve(market, tmp_path, count=0, exit_code="1", stderr=said)
+    outcome, (_, deal, cid) = await run_and_serve(market, tmp_path, count=0, exit_code="1", stderr=said)
 
     assert (outcome.state, outcome.exit_code, outcome.cid) == (RunState.PROVIDER_FAILED, 1, cid)
     assert "out of memory [2J at step 3" in outcome.reason
@@ -127,7 +132,7 @@ async def test_an_honest_failure_is_shown_accepted_and_costs_nothing(market, tmp
 
 
 async def test_a_failure_without_any_explanation_is_accepted_too(market, tmp_path):
-    outcome, *_ = await run_and_serve(market, tmp_path, count=0, data_id="")
+    outcome, _ = await run_and_serve(market, tmp_path, count=0, data_id="")
     assert outcome.state is RunState.PROVIDER_FAILED
     assert outcome.reason.endswith("it gives no reason")
 
@@ -141,7 +146,7 @@ async def test_a_failure_without_any_explanation_is_accepted_too(market, tmp_pat
     ],
 )
 async def test_a_result_that_is_not_as_agreed_is_not_accepted(market, tmp_path, served, reason):
-    outcome, _, deal, _ = await run_and_serve(market, tmp_path, **served)
+    outcome, (_, deal, _) = await run_and_serve(market, tmp_path, **served)
     assert (outcome.state, outcome.exit_code) == (RunState.RESULT_REFUSED, 1)
     assert reason in outcome.reason
     assert "--dispute" in outcome.next_step
@@ -163,9 +168,7 @@ async def test_a_silent_provider_is_left_and_everything_comes_back_with_its_coll
         await market.devnet.rpc.call("evm_increaseTime", [120])
         await market.devnet.mine()
 
-    silence = asyncio.create_task(fall_silent())
-    outcome = await market.requester().request(MODULE, INPUTS)
-    await silence
+    outcome, _ = await together(market.requester().request(MODULE, INPUTS), fall_silent())
 
     assert (outcome.state, outcome.exit_code, outcome.paid_wei) == (RunState.PROVIDER_SILENT, 1, 0)
     assert await market.tokens(market.requester_address) == before + TOKEN
@@ -178,9 +181,8 @@ async def test_nobody_proposing_ends_with_try_again(market):
 
 
 async def test_proposals_beyond_the_limits_are_ignored_with_their_reason(market):
-    proposing = asyncio.create_task(propose(market, price_wei=6 * TOKEN))
-    outcome = await market.requester(wait_for_proposals_s=1.5).request(MODULE, INPUTS)
-    await proposing
+    asking = market.requester(wait_for_proposals_s=1.5).request(MODULE, INPUTS)
+    outcome, _ = await together(asking, propose(market, price_wei=6 * TOKEN))
     assert outcome.state is RunState.NO_PROPOSAL
     assert re.search(r"price of 6\d+ wei is above our 5\d+ wei", outcome.reason)
     assert await market.devnet.contracts.token_allowance(
@@ -196,9 +198,7 @@ async def test_the_cheapest_of_several_proposals_is_taken(market, tmp_path):
         await market.provider.submit(cheap, "", 0)
         return cheap
 
-    proposing = asyncio.create_task(propose_twice())
-    outcome = await market.requester(gather_s=1.5).request(MODULE, INPUTS)
-    cheap = await proposing
+    outcome, cheap = await together(market.requester(gather_s=1.5).request(MODULE, INPUTS), propose_twice())
     assert outcome.deal_id == cheap.deal_id
     assert [step.out_of for step in market.seen(steps.Chosen)] == [2]
 

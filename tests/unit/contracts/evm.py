@@ -1,15 +1,17 @@
 """An EVM in this process: accounts without keys, transactions without blocks, a clock that tests set.
 
-It executes the committed bytecode under the rules of Cancun and counts gas as a transaction pays it. It owns no
-knowledge of the market.
+It executes the committed bytecode under the rules of Cancun and counts gas as a transaction pays it. It owns
+no knowledge of the market.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from eth.abc import ComputationAPI
 from eth.constants import BLANK_ROOT_HASH
 from eth.db.atomic import AtomicDB
@@ -35,6 +37,14 @@ class Reverted(Exception):
         if data[:4] == bytes.fromhex("08c379a0"):
             (self.reason,) = decode(["string"], data[4:])
         super().__init__(self.reason)
+
+
+@contextmanager
+def refused(reason: str) -> Iterator[None]:
+    """Expect a revert with exactly this reason; "" is a revert without data."""
+    with pytest.raises(Reverted) as caught:
+        yield
+    assert caught.value.reason == reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +95,7 @@ class Contract:
     def send(self, sender: bytes, function: str, *arguments: Any) -> Outcome:
         """Execute a transaction; raises Reverted."""
         entry = self._functions[function]
-        returned, gas_used, events = self._evm.execute(
-            sender, self.address, self.data(function, *arguments)
-        )
+        returned, gas_used, events = self._evm.execute(sender, self.address, self.data(function, *arguments))
         values = decode([type_of(output) for output in entry["outputs"]], returned)
         return Outcome(values[0] if len(values) == 1 else values, gas_used, events)
 
@@ -97,20 +105,6 @@ class Contract:
         returned = self._evm.call(self.address, self.data(function, *arguments))
         values = decode([type_of(output) for output in entry["outputs"]], returned)
         return values[0] if len(values) == 1 else values
-
-
-class Undone:
-    """Put the chain back as it was, at the end of a with block."""
-
-    def __init__(self, evm: "Evm") -> None:
-        self._evm = evm
-        self._root = evm.snapshot()
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self._evm.revert(self._root)
 
 
 class Evm:
@@ -148,9 +142,14 @@ class Evm:
         root, self.now, self.block_number = mark
         self._state = self._state_at(root)
 
-    def undone(self) -> Undone:
-        """Return a context at whose end the chain is as it was before."""
-        return Undone(self)
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """At the end of this context the chain is as it was before."""
+        mark = self.snapshot()
+        try:
+            yield
+        finally:
+            self.revert(mark)
 
     def pass_time(self, seconds: int) -> None:
         """Let the clock go on and begin a new block."""

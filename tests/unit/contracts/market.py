@@ -1,13 +1,12 @@
 """The market deployed on the in-process EVM, and deals to make on it.
 
-Deploys in the order a private network uses. Amounts are in whole tokens where a deal is described, in wei where
-balances are compared.
+Deploys in the order a private network uses. Every amount is in wei; ``TOKEN`` is one whole token.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.unit.contracts.evm import Contract, Evm, Event, Outcome, account, artefact
+from tests.unit.contracts.evm import Contract, Event, Evm, Outcome, account, artefact
 
 TOKEN = 10**18
 SUPPLY = 10**27
@@ -23,12 +22,10 @@ THIRD_MEDIATOR = account(0xB2)
 STRANGER = account(0xC0)
 JOB_CREATOR_DAEMON = account(0xC1)
 
-NAMES = {ADMIN: "admin", JC: "JC", RP: "RP", MEDIATOR: "mediator"}
-
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A deal. The defaults are the numbers of the state table: P 1, PC 2, K 2, F 1, TS = TJ = 1, an hour each."""
+    """A deal. The defaults are the state table's: P 1, PC 2, K 2, F 1, TS = TJ = 1, an hour for each step."""
 
     deal_id: str = "j17-cYZxj948rSU6ks48VRVzB"
     job_creator: bytes = JC
@@ -117,7 +114,7 @@ class Market:
 
 
 def movements(outcome: Outcome) -> list[tuple[Any, ...]]:
-    """Return the market's own events in order: states, payments as (payee, wei, reason, direction), mediators."""
+    """Return the market's events in order; a payment is (payee, wei, reason, direction)."""
     seen: list[tuple[Any, ...]] = []
     for event in outcome.events:
         if event.name == "DealStateChange":

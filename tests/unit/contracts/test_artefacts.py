@@ -15,7 +15,7 @@ DEPLOYED_CODE_LIMIT = 24_576
 
 @pytest.fixture(scope="module")
 def compiler() -> SimpleNamespace:
-    return SimpleNamespace(**run_path(str(ABI_DIRECTORY.parent / "scripts" / "compile_contracts")))
+    return SimpleNamespace(**run_path(str(ABI_DIRECTORY.parent / "scripts" / "compile_contracts.py")))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,9 @@ def built(compiler: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.slow
-def test_the_committed_artefacts_are_what_the_sources_give(compiler: SimpleNamespace, built: dict[str, str]) -> None:
+def test_the_committed_artefacts_are_what_the_sources_give(
+    compiler: SimpleNamespace, built: dict[str, str]
+) -> None:
     assert compiler.stale(ABI_DIRECTORY, built) == []
 
 

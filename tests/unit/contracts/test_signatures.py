@@ -12,6 +12,12 @@ TIMEOUTS = "((uint256,uint256),(uint256,uint256),(uint256,uint256),(uint256,uint
 PRICING = "(uint256,uint256,uint256,uint256)"
 AGREEMENT = "(uint8" + ",uint256" * 13 + ")"
 
+AGREEMENT_FIELDS = (
+    "state resourceProviderAgreedAt jobCreatorAgreedAt dealCreatedAt dealAgreedAt resultsSubmittedAt "
+    "resultsAcceptedAt resultsCheckedAt mediationAcceptedAt mediationRejectedAt timeoutAgreeAt "
+    "timeoutSubmitResultsAt timeoutJudgeResultsAt timeoutMediateResultsAt"
+)
+
 FUNCTIONS = [
     ("Controller", "agree", "f583b125", AGREEMENT),
     ("Controller", "addResult", "3955548e", ""),
@@ -50,7 +56,11 @@ FUNCTIONS = [
 EVENTS = [
     ("Storage", "DealStateChange", "10ca3d89184491f5d8de422bd36534abe6eb4b4aa1429a261bdb5ff1dd9ac386"),
     ("Payments", "Payment", "64861f505d0cfce7a0cc3629c70eb54f7de27be35939b48300935694958a9842"),
-    ("MediationRandom", "MediationRequested", "fd3770121045f9427361660d6eaa8b07a2e45eca6964f5c4f041a28f21084086"),
+    (
+        "MediationRandom",
+        "MediationRequested",
+        "fd3770121045f9427361660d6eaa8b07a2e45eca6964f5c4f041a28f21084086",
+    ),
     ("OnChainJobCreator", "JobAdded", "aa171d38d08c39622dbd189ddd0a5c0cf3ea10eeda0c7d4c2c75d13fcc4fe14a"),
     ("Token", "Transfer", "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"),
     ("Token", "Approval", "8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925"),
@@ -123,9 +133,7 @@ def test_set_up_calls_and_getters_keep_their_names(contract: str) -> None:
         (
             "Storage",
             "getAgreement",
-            "state resourceProviderAgreedAt jobCreatorAgreedAt dealCreatedAt dealAgreedAt resultsSubmittedAt "
-            "resultsAcceptedAt resultsCheckedAt mediationAcceptedAt mediationRejectedAt timeoutAgreeAt "
-            "timeoutSubmitResultsAt timeoutJudgeResultsAt timeoutMediateResultsAt",
+            AGREEMENT_FIELDS,
         ),
         ("Users", "getUser", "userAddress metadataCID url roles"),
     ],

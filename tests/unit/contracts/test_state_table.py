@@ -1,4 +1,4 @@
-"""Every row of the deal state table: who ends in which state with which balance, to the wei, in event order."""
+"""Every row of the deal state table: states, balances to the wei, and events in their order."""
 
 import pytest
 

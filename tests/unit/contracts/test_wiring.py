@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.contracts.evm import Evm, Reverted, account, artefact
+from tests.unit.contracts.evm import Evm, account, artefact, refused
 from tests.unit.contracts.market import (
     ADMIN,
     JC,
@@ -54,7 +54,7 @@ def test_inner_contracts_accept_calls_from_the_controller_alone(
 ) -> None:
     market.agreed()
     for caller in CALLERS:
-        with pytest.raises(Reverted, match="^ControllerOwnable: Only the controller can call this method$"):
+        with refused("ControllerOwnable: Only the controller can call this method"):
             getattr(market, contract).send(caller, function, *arguments)
 
 
@@ -72,7 +72,7 @@ def test_every_call_that_changes_an_inner_contract_is_covered_above() -> None:
 
 def test_an_unfinished_deployment_says_what_is_missing(evm: Evm) -> None:
     storage = evm.deploy(ADMIN, artefact("Storage"))
-    with pytest.raises(Reverted, match="^ControllerOwnable: Controller address must be defined$"):
+    with refused("ControllerOwnable: Controller address must be defined"):
         storage.send(STRANGER, "end", ID, 3)
 
 
@@ -81,23 +81,25 @@ def evm() -> Evm:
     return Evm()
 
 
-@pytest.mark.parametrize("contract", ["storage", "payments", "mediation", "job_manager", "users", "controller"])
+@pytest.mark.parametrize(
+    "contract", ["storage", "payments", "mediation", "job_manager", "users", "controller"]
+)
 def test_a_contract_is_initialised_once_and_by_its_owner(market: Market, contract: str) -> None:
     arguments = {"payments": (market.token.address,), "job_manager": (market.token.address,)}
     arguments["controller"] = tuple(account(number) for number in range(1, 7))
     initialise = getattr(market, contract)
-    with pytest.raises(Reverted, match="^Ownable: caller is not the owner$"):
+    with refused("Ownable: caller is not the owner"):
         initialise.send(STRANGER, "initialize", *arguments.get(contract, ()))
-    with pytest.raises(Reverted, match="^Initializable: contract is already initialized$"):
+    with refused("Initializable: contract is already initialized"):
         initialise.send(ADMIN, "initialize", *arguments.get(contract, ()))
 
 
 def test_nobody_initialises_somebody_elses_deployment(evm: Evm) -> None:
     token = evm.deploy(ADMIN, artefact("Token"), "Lilypad Token", "LP", 1)
     payments = evm.deploy(ADMIN, artefact("Payments"))
-    with pytest.raises(Reverted, match="^Ownable: caller is not the owner$"):
+    with refused("Ownable: caller is not the owner"):
         payments.send(STRANGER, "initialize", token.address)
-    with pytest.raises(Reverted, match="^Token address must be a contract$"):
+    with refused("Token address must be a contract"):
         payments.send(ADMIN, "initialize", STRANGER)
 
 
@@ -106,15 +108,16 @@ def test_the_controller_wants_every_address(evm: Evm, missing: int) -> None:
     controller = evm.deploy(ADMIN, artefact("Controller"))
     addresses = [account(number) for number in range(1, 7)]
     addresses[missing] = ZERO
-    with pytest.raises(Reverted, match="address must be defined$"):
+    name = ("Storage", "Users", "Payments", "Mediation", "Job creator", "Pow")[missing]
+    with refused(f"{name} address must be defined"):
         controller.send(ADMIN, "initialize", *addresses)
 
 
 @pytest.mark.parametrize("contract", ["storage", "payments", "mediation"])
 def test_the_owner_cannot_replace_the_controller_of_a_live_market(market: Market, contract: str) -> None:
-    with pytest.raises(Reverted, match="^ControllerOwnable: Controller address is fixed$"):
+    with refused("ControllerOwnable: Controller address is fixed"):
         getattr(market, contract).send(ADMIN, "setControllerAddress", ADMIN)
-    with pytest.raises(Reverted, match="^Ownable: caller is not the owner$"):
+    with refused("Ownable: caller is not the owner"):
         getattr(market, contract).send(STRANGER, "setControllerAddress", STRANGER)
 
 
@@ -133,9 +136,9 @@ def test_the_controller_has_no_call_that_replaces_a_contract() -> None:
 
 
 def test_ownership_moves_and_ends(market: Market) -> None:
-    with pytest.raises(Reverted, match="^Ownable: caller is not the owner$"):
+    with refused("Ownable: caller is not the owner"):
         market.payments.send(STRANGER, "transferOwnership", STRANGER)
-    with pytest.raises(Reverted, match="^Ownable: new owner is the zero address$"):
+    with refused("Ownable: new owner is the zero address"):
         market.payments.send(ADMIN, "transferOwnership", ZERO)
     outcome = market.payments.send(ADMIN, "transferOwnership", STRANGER)
     assert outcome.events[0].name == "OwnershipTransferred"
@@ -183,7 +186,7 @@ def test_a_step_belongs_to_one_party(
     arguments = ("", "bafyresult", 1) if function == "addResult" else ()
     for caller in (ADMIN, JC, RP, MEDIATOR, STRANGER):
         if caller != allowed:
-            with pytest.raises(Reverted, match=f"^{reason}$"):
+            with refused(reason):
                 market.call(caller, function, *arguments)
     market.call(allowed, function, *arguments)
 
@@ -191,15 +194,15 @@ def test_a_step_belongs_to_one_party(
 @pytest.mark.parametrize("ruling", ["mediationAcceptResult", "mediationRejectResult"])
 def test_only_the_drawn_mediator_rules_and_only_through_mediation(market: Market, ruling: str) -> None:
     market.submitted(mediators=(MEDIATOR, SECOND_MEDIATOR, THIRD_MEDIATOR))
-    with pytest.raises(Reverted, match="^mediator cannot be 0x0$"):
+    with refused("mediator cannot be 0x0"):
         market.rule(MEDIATOR, ruling)
     market.call(JC, "checkResult")
     drawn = market.drawn()
     for caller in (ADMIN, JC, RP, STRANGER, MEDIATOR, SECOND_MEDIATOR, THIRD_MEDIATOR):
-        with pytest.raises(Reverted, match="^Only mediation$"):
+        with refused("Only mediation"):
             market.call(caller, ruling)
         if caller != drawn:
-            with pytest.raises(Reverted, match="^msg.sender must be the mediator$"):
+            with refused("msg.sender must be the mediator"):
                 market.rule(caller, ruling)
     market.rule(drawn, ruling)
     assert market.state() in (5, 6)

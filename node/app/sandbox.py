@@ -1,0 +1,80 @@
+"""A private market with a funded provider and requester, for ``devnet up``, the demo and tests."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node.chain.devnet import MEDIATOR, PROVIDER, REQUESTER, DevMarket, Devnet, dev_key, dev_signer
+from node.chain.keystore import create_keystore
+from node.types import Address, Wei
+
+ROLES = {"provider": PROVIDER, "requester": REQUESTER, "mediator": MEDIATOR}
+TOKENS = 10_000 * 10**18
+GAS_MONEY = 100 * 10**18
+DEV_PASSWORD = "development"  # noqa: S105 - protects keys that everybody knows
+DEV_SCRYPT_COST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A running devnet whose parties own money and have approved the market."""
+
+    market: DevMarket
+
+    def address(self, role: str) -> Address:
+        """Return the account of ``provider``, ``requester`` or ``mediator``."""
+        return dev_signer(ROLES[role]).address
+
+    def settings(self, role: str, data_dir: Path) -> dict[str, dict[str, Any]]:
+        """Return settings for a party on this devnet, and write its keystore into ``data_dir``."""
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keystore, password = data_dir / "keystore.json", data_dir / "password"
+        if not keystore.exists():
+            password.touch(mode=0o600)
+            password.write_text(DEV_PASSWORD)
+            create_keystore(keystore, DEV_PASSWORD, key=dev_key(ROLES[role]), scrypt_cost=DEV_SCRYPT_COST)
+        return {
+            "node": {"data_dir": str(data_dir)},
+            "chain": {
+                "rpc_url": self.market.url,
+                "chain_id": self.market.chain_id,
+                "controller": self.market.addresses.controller,
+                "confirmations": 0,
+                "poll_interval_s": 0.2,
+            },
+            "wallet": {"keystore": str(keystore), "password_file": str(password)},
+            "market": {"mediators": [self.address("mediator")]},
+            "admission": {"min_free_disk_gb": 0.2},
+        }
+
+    def write_config(self, path: Path) -> None:
+        """Write a settings file for a provider and a requester on this devnet, with its data beside it."""
+        data_dir = path.absolute().parent / f"{path.stem}-data"
+        lines = []
+        for section, values in self.settings("provider", data_dir).items():
+            lines.append(f"[{section}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        path.write_text("\n".join(lines) + "\n")
+
+
+@asynccontextmanager
+async def sandbox(*, port: int = 0, block_time_s: int | None = 1) -> AsyncIterator[Sandbox]:
+    """Start a fresh devnet, fund the parties and let the market take the provider's collateral."""
+    async with Devnet(port=port, block_time_s=block_time_s) as market:
+        box = Sandbox(market)
+        for role in ("provider", "requester"):
+            await market.fund(box.address(role), ether_wei=GAS_MONEY, token_wei=TOKENS)
+        await market.fund(box.address("mediator"), ether_wei=GAS_MONEY)
+        await approve_directly(market, PROVIDER)
+        yield box
+
+
+async def approve_directly(market: DevMarket, account: int) -> None:
+    """Have a development account approve the market without a journal: its node has not started yet."""
+    call = market.contracts.approve(market.addresses.payments, Wei(TOKENS))
+    request = {"from": dev_signer(account).address, "to": call.to, "data": "0x" + call.data.hex()}
+    await market.rpc.call("eth_sendTransaction", [request])
+    await market.mine()

@@ -1,0 +1,164 @@
+"""``sdv-node demo``: both sides of one paid job on this machine, nothing configured, nothing left running."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from node.cli.context import load_config, tokens
+from node.cli.run_display import RunDisplay
+from node.config import Config
+from node.errors import NodeError
+from node.job.spec import parse_inputs
+
+DEFAULT_PROMPT = "an astronaut floating against a white background"
+MODULE = "sdv-pipeline:v1.1-lilypad2"
+
+NODE_SAYS = {
+    "SEEN": "offer seen",
+    "PROPOSING": "offer is worth it, proposing",
+    "PROPOSED": "proposal is on chain",
+    "AGREED": "deal agreed, the payment is in escrow",
+    "RENDERING": "rendering",
+    "PUBLISHING": "rendered, publishing to IPFS",
+    "SUBMITTING": "published, submitting the result",
+    "SUBMITTED": "result is on chain",
+    "PAID": "paid",
+}
+
+
+class DemoDisplay(RunDisplay):
+    """The requester's steps and the node's, each line with the name of the side it happens on."""
+
+    def say(self, text: str) -> None:
+        """Print a line of the requester."""
+        self.line("requester", "magenta", text)
+
+    def node(self, text: str) -> None:
+        """Print a line of the node."""
+        self.line("node", "cyan", text)
+
+    def line(self, side: str, colour: str, text: str) -> None:
+        """Print one line under the name of a side."""
+        for part in text.splitlines():
+            self._console.print(Text(f"{side:>9}  ", style=colour) + Text(part), soft_wrap=True)
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[PROMPT]")
+@click.option("--prompt", metavar="TEXT", help=f"What to show. Default: {DEFAULT_PROMPT}")
+@click.option(
+    "-i", "--input", "inputs", metavar="KEY=VALUE", multiple=True, help="Another input, e.g. Seed=7."
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there."
+)
+@click.option("--no-wait", is_flag=True, help="Do not keep the gateway running at the end.")
+@click.pass_context
+def demo(
+    ctx: click.Context,
+    words: tuple[str, ...],
+    prompt: str | None,
+    inputs: tuple[str, ...],
+    json_file: Path | None,
+    no_wait: bool,
+) -> int:
+    """Run one job end to end on a private chain: offer, deal, rendering, IPFS, result, payment.
+
+    Starts a local Anvil with the market contracts, a node with the tiny models, and a requester who posts
+    the prompt. Needs no wallet, no GPU and no network.
+
+    \b
+    Example:
+      sdv-node demo "a red fox in snow" --json result.json
+    """
+    from node.observe.logging import configure_logging
+
+    text = prompt if prompt is not None else " ".join(words) or DEFAULT_PROMPT
+    all_inputs = (f"Prompt={text}", *inputs)
+    parse_inputs(MODULE, all_inputs)
+    config = load_config(ctx)
+    directory = config.node.directory / "demo"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (directory / "node.log").open("w", encoding="utf-8") as log:
+        configure_logging("json", config.log.level, log)
+        wait = not no_wait and sys.stdin.isatty() and sys.stdout.isatty()
+        display = DemoDisplay(Console())
+        document = asyncio.run(_demo(display, directory, all_inputs, config, wait=wait, json_file=json_file))
+    return 0 if document["phase"] == "PAID" else 1
+
+
+async def _demo(
+    display: DemoDisplay,
+    directory: Path,
+    inputs: tuple[str, ...],
+    config: Config,
+    *,
+    wait: bool,
+    json_file: Path | None,
+) -> dict[str, Any]:
+    from node.app.demonstration import Demonstration
+
+    with display:
+        display.node("starting a local chain with the market contracts")
+        async with Demonstration(directory, display.node) as stage:
+            node = stage.node
+            display.symbol = stage.symbol
+            display.node(f"running, dashboard at {node.url}")
+            display.node("loading the tiny models (made on the first run)")
+            await stage.worker_ready()
+            watching = asyncio.create_task(_watch(stage, display))
+            outcome = await stage.request(MODULE, inputs, on_step=display)
+            if outcome.exit_code == 0:
+                await stage.settled(outcome.job_number)
+                await watching
+            watching.cancel()
+            document = await stage.document(outcome)
+            if json_file is not None:
+                json_file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            if outcome.exit_code != 0:
+                raise NodeError(f"the demo did not end paid: {outcome.reason}; see {directory / 'node.log'}")
+            _show(display, stage, document, outcome.directory, config.http.public_gateway)
+            if wait:
+                click.echo("\nThe dashboard and the gateway keep running until you press Enter.")
+                await asyncio.to_thread(sys.stdin.readline)
+    return document
+
+
+async def _watch(stage: Any, display: DemoDisplay) -> None:
+    seen: set[str] = set()
+    async for phase in stage.phases():
+        if phase not in seen and phase in NODE_SAYS:
+            seen.add(phase)
+            display.node(NODE_SAYS[phase])
+        if phase == "PAID":
+            return
+
+
+def _show(
+    display: DemoDisplay, stage: Any, document: dict[str, Any], folder: Path | None, public_gateway: str
+) -> None:
+    gas = document["gas"]
+    cid = document["cid"]
+    rows = [
+        ("deal", document["deal_id"]),
+        ("CID", cid),
+        ("class", document["class"]),
+        ("local gateway", f"{stage.node.url}/ipfs/{cid}"),
+        ("public gateway", f"{public_gateway}/ipfs/{cid} (once the node is reachable from the internet)"),
+        ("folder", str(folder)),
+    ]
+    rows += [("", path.removeprefix(f"{folder}/")) for path in document["outputs"] if "/frames_" not in path]
+    rows += [
+        ("paid", f"{tokens(document['paid_wei'])} {stage.symbol} by the requester to the node"),
+        ("gas", f"{document['gas_used']} in all: node {gas['provider']}, requester {gas['requester']}"),
+        ("log", str(stage.log_file)),
+    ]
+    click.echo()
+    for name, value in rows:
+        click.echo(f"  {name:<14}  {value}")

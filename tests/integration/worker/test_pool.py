@@ -1,0 +1,212 @@
+"""Real worker processes with the fake renderer: order, death, silence, quarantine, and nothing left behind."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.clock import SystemClock
+from node.errors import JobFailed, Misconfigured, Retryable
+from node.job.spec import parse_inputs
+from node.publisher.unixfs import cid_of
+from node.types import JobId
+from node.worker.pool import WorkerPool
+from node.worker.settings import WorkerSettings
+
+pytestmark = pytest.mark.integration
+
+QUICK = WorkerSettings(
+    ping_interval_s=0.05, ping_s=1.0, progress_s=1.0, terminate_s=0.5, restart_backoff_s=0.05, load_attempts=2
+)
+
+
+def job(prompt="a cow"):
+    return parse_inputs("sdv-pipeline:v1.1-lilypad2", {"Prompt": prompt})
+
+
+@pytest.fixture
+async def pool(tmp_path):
+    pool = WorkerPool(profile="fake:10", data_dir=tmp_path / "data", settings=QUICK, clock=SystemClock())
+    await pool.start()
+    yield pool
+    await pool.stop()
+
+
+async def render(pool, job_dir, spec, on_progress=lambda _progress: None):
+    return await pool.render(JobId(job_dir.name), spec, job_dir, on_progress)
+
+
+def running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_job_becomes_a_result_directory(pool, tmp_path):
+    seen = []
+    files = await render(pool, tmp_path / "j1", job(), seen.append)
+    assert files.directory == tmp_path / "j1" / "result"
+    assert len(files.outputs) == 29
+    assert all((files.directory / path).is_file() for path in files.outputs)
+    assert files.determinism_class == pool.determinism_class == "fake"
+    assert [progress.fraction for progress in seen] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert pool.status()["state"] == "idle"
+
+
+async def test_jobs_wait_for_their_turn_in_order(pool, tmp_path):
+    finished = []
+
+    async def one(number):
+        await render(pool, tmp_path / f"j{number}", job(f"cow {number}"))
+        finished.append(number)
+
+    await asyncio.gather(*(one(number) for number in range(5)))
+    assert finished == [0, 1, 2, 3, 4]
+
+
+async def test_a_finished_job_needs_no_worker(pool, tmp_path):
+    first = await render(pool, tmp_path / "j1", job())
+    idle = WorkerPool(profile="fake", data_dir=tmp_path / "data", settings=QUICK, clock=SystemClock())
+    assert await render(idle, tmp_path / "j1", job()) == first
+
+
+async def test_one_job_asked_for_twice_at_once_is_rendered_once(pool, tmp_path):
+    seen = []
+    first, second = await asyncio.gather(
+        *(render(pool, tmp_path / "j1", job(), seen.append) for _ in range(2))
+    )
+    assert first == second
+    assert len(seen) == 5
+
+
+async def test_a_worker_killed_by_a_job_is_replaced_and_the_job_finishes_alike(pool, tmp_path):
+    spec = job("fault:crash-once")
+    after_crash = await render(pool, tmp_path / "j1", spec)
+    assert pool.status()["replacements"] == 1
+    (tmp_path / "j2" / "work").mkdir(parents=True)
+    (tmp_path / "j2" / "work" / "crashed").touch()
+    without_crash = await render(pool, tmp_path / "j2", spec)
+    assert pool.status()["replacements"] == 1
+    assert cid_of(after_crash.directory) == cid_of(without_crash.directory)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("crash", "signal 9"), ("hang", "no progress"), ("freeze", "did not answer")]
+)
+async def test_inputs_that_cost_two_workers_are_quarantined_and_others_go_on(pool, tmp_path, fault, reason):
+    with pytest.raises(JobFailed, match=f"quarantined.*{reason}"):
+        await render(pool, tmp_path / "j1", job(f"fault:{fault}"))
+    await pool.wait_ready()
+    before = pool.status()["pid"]
+    with pytest.raises(JobFailed, match="quarantined"):
+        await render(pool, tmp_path / "j2", job(f"fault:{fault}"))
+    await render(pool, tmp_path / "j3", job())
+    assert pool.status()["pid"] == before
+
+
+async def test_a_job_that_takes_too_long_is_ended(tmp_path):
+    settings = WorkerSettings(ping_interval_s=0.05, job_s=0.2, terminate_s=0.5, restart_backoff_s=0.05)
+    pool = WorkerPool(profile="fake:900", data_dir=tmp_path, settings=settings, clock=SystemClock())
+    await pool.start()
+    with pytest.raises(JobFailed, match="took more than"):
+        await render(pool, tmp_path / "j1", job())
+    await pool.stop()
+
+
+async def test_a_refused_job_fails_and_a_failing_disk_may_be_tried_again(pool, tmp_path):
+    with pytest.raises(JobFailed, match="asked for a refusal"):
+        await render(pool, tmp_path / "j1", job("fault:refuse"))
+    with pytest.raises(Retryable, match="broken disk"):
+        await render(pool, tmp_path / "j2", job("fault:disk"))
+    assert pool.status()["replacements"] == 0
+
+
+async def test_a_worker_that_dies_while_idle_is_replaced_and_nobody_is_blamed(pool, tmp_path):
+    await pool.wait_ready()
+    first = pool.status()["pid"]
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: pool.status()["pid"] not in (None, first))
+    await render(pool, tmp_path / "j1", job())
+
+
+async def test_cancelling_a_render_ends_its_worker_and_frees_the_turn(pool, tmp_path):
+    await pool.wait_ready()
+    first = pool.status()["pid"]
+    task = asyncio.create_task(render(pool, tmp_path / "j1", job("fault:hang")))
+    await until(lambda: pool.status()["current_job"] == "j1")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not running(first)
+    await render(pool, tmp_path / "j2", job())
+
+
+async def test_a_worker_that_cannot_start_is_reported_and_tried_again(tmp_path):
+    settings = WorkerSettings(load_s=0.001, restart_backoff_s=0.01, load_attempts=2, terminate_s=0.5)
+    pool = WorkerPool(profile="fake", data_dir=tmp_path, settings=settings, clock=SystemClock())
+    await pool.start()
+    with pytest.raises(Retryable, match="not loaded in"):
+        await render(pool, tmp_path / "j1", job())
+    assert pool.status()["state"] == "broken"
+    assert "not loaded" in pool.status()["problem"]
+    await pool.stop()
+
+
+def test_an_unknown_profile_is_refused_at_once(tmp_path):
+    with pytest.raises(Misconfigured, match="tiny"):
+        WorkerPool(profile="huge", data_dir=tmp_path, settings=QUICK, clock=SystemClock())
+
+
+async def test_stopping_leaves_no_process_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    pool = WorkerPool(profile="fake", data_dir=tmp_path / "data", settings=QUICK, clock=SystemClock())
+    await pool.start()
+    await pool.wait_ready()
+    pid = pool.status()["pid"]
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"PYTEST" not in environment
+    await pool.stop()
+    assert not running(pid)
+    assert not pool.ready
+
+
+DAEMON = """
+import asyncio, sys
+from pathlib import Path
+from node.clock import SystemClock
+from node.worker.pool import WorkerPool
+from node.worker.settings import WorkerSettings
+async def main():
+    pool = WorkerPool(profile="fake", data_dir=Path(sys.argv[1]), settings=WorkerSettings(), clock=SystemClock())
+    await pool.start()
+    await pool.wait_ready()
+    print(pool.status()["pid"], file=sys.stderr, flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_a_worker_dies_with_its_daemon(tmp_path):
+    daemon = subprocess.Popen(
+        [sys.executable, "-c", DAEMON, str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    pid = int(daemon.stderr.readline())
+    assert running(pid)
+    daemon.kill()
+    daemon.communicate()
+    await until(lambda: not running(pid))

@@ -1,0 +1,63 @@
+"""Stages survive, and are not believed when they are torn, foreign or changed."""
+
+import pytest
+import torch
+
+from node.pipeline.stages import StageStore
+
+
+class Computation:
+    """Counts how often it runs."""
+
+    def __init__(self, value):
+        self.value = value
+        self.runs = 0
+
+    def __call__(self):
+        self.runs += 1
+        return self.value
+
+    def write(self, folder):
+        self.runs += 1
+        (folder / "a").mkdir()
+        (folder / "a" / "frame_1.png").write_bytes(b"picture")
+        return ["a/frame_1.png"]
+
+
+@pytest.fixture
+def compute():
+    return Computation(torch.arange(6.0).reshape(2, 3).T)
+
+
+def test_a_finished_tensor_is_read_and_not_computed_again(tmp_path, compute):
+    first = StageStore(tmp_path, "key")
+    second = StageStore(tmp_path, "key")
+    assert torch.equal(first.tensor("x", compute), second.tensor("x", compute))
+    assert compute.runs == 1
+    assert first.hashes == second.hashes
+    assert len(first.hashes["x"]) == 64
+
+
+def test_a_stage_of_another_job_or_class_is_computed_again(tmp_path, compute):
+    StageStore(tmp_path, "key").tensor("x", compute)
+    StageStore(tmp_path, "other").tensor("x", compute)
+    assert compute.runs == 2
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.json"])
+@pytest.mark.parametrize("damage", ["torn", "{}", "[]", ""])
+def test_a_damaged_stage_is_computed_again(tmp_path, compute, name, damage):
+    StageStore(tmp_path, "key").tensor("x", compute)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:30] if damage == "torn" else damage.encode())
+    assert torch.equal(StageStore(tmp_path, "key").tensor("x", compute), compute.value)
+    assert compute.runs == 2
+
+
+def test_files_are_kept_until_one_of_them_changes(tmp_path, compute):
+    written = StageStore(tmp_path, "key").files("f", compute.write)
+    assert StageStore(tmp_path, "key").files("f", compute.write) == written
+    assert compute.runs == 1
+    (tmp_path / "files" / "f" / "a" / "frame_1.png").write_bytes(b"another")
+    assert StageStore(tmp_path, "key").files("f", compute.write) == written
+    assert compute.runs == 2

@@ -1,0 +1,81 @@
+"""The worker's wire: what is sent is what is read, and nothing else is believed."""
+
+import pytest
+
+from node.worker.process import child_environment
+from node.worker.protocol import (
+    MAX_MESSAGE_BYTES,
+    Failed,
+    Ping,
+    Pong,
+    Progressed,
+    ProtocolViolation,
+    Ready,
+    Render,
+    Rendered,
+    Shutdown,
+    decode_from_worker,
+    decode_to_worker,
+    encode,
+)
+
+
+@pytest.mark.parametrize(
+    "message", [Ping(3), Shutdown(), Render("j1", {"module": "m", "inputs": {"Prompt": "a\nb"}}, "/jobs/j1")]
+)
+def test_messages_to_the_worker_survive_the_wire(message):
+    line = encode(message)
+    assert line.count(b"\n") == 1
+    assert decode_to_worker(line) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Ready("c1", 7),
+        Pong(3),
+        Progressed("j1", "clip", 3, 50, 0.25),
+        Progressed("j1", "clip", 50, 50, 1),
+        Rendered("j1", ["outputs/a.png"], "c1"),
+        Failed("j1", "no", retryable=True),
+    ],
+)
+def test_messages_from_the_worker_survive_the_wire(message):
+    assert decode_from_worker(encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\xff\xfe",
+        b"not json",
+        b"[]",
+        b"{}",
+        b'{"kind": "Ping", "number": 1}',
+        b'{"kind": "Pong"}',
+        b'{"kind": "Pong", "number": "1"}',
+        b'{"kind": "Pong", "number": true}',
+        b'{"kind": "Pong", "number": 1, "more": 2}',
+        b'{"kind": "Rendered", "job_id": "j", "outputs": [1], "determinism_class": "c"}',
+        b'{"kind": "Progressed", "job_id": "j", "stage": "s", "step": 1, "steps": 2, "fraction": true}',
+        b'{"kind": ["Pong"], "number": 1}',
+    ],
+)
+def test_anything_else_is_a_violation(line):
+    with pytest.raises(ProtocolViolation):
+        decode_from_worker(line)
+
+
+def test_a_message_that_is_too_long_is_not_sent():
+    with pytest.raises(ProtocolViolation, match="too long"):
+        encode(Failed("j1", "x" * MAX_MESSAGE_BYTES, retryable=False))
+
+
+def test_a_worker_inherits_only_what_it_needs():
+    daemon = {"PATH": "/bin", "SDV_NODE__WALLET__PASSWORD_FILE": "/secret", "AWS_SECRET": "s", "LANG": "C"}
+    environment = child_environment(daemon)
+    assert environment["PATH"] == "/bin"
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    assert environment["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not {"SDV_NODE__WALLET__PASSWORD_FILE", "AWS_SECRET"} & environment.keys()
