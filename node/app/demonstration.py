@@ -27,7 +27,7 @@ SETTLE_TIMEOUT_S = 60.0
 class Demonstration:
     """An async context manager: inside it the node runs and jobs can be requested.
 
-    Every demonstration begins with a fresh chain, so the journals of the last one are removed; models are kept.
+    Every demonstration begins with a fresh chain, so the last one's journals are removed; models are kept.
     """
 
     def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
@@ -154,7 +154,7 @@ class Demonstration:
             database.close()
 
     async def _while_running(self, wait: "asyncio.Future[Any]") -> None:
-        """Wait for something that only a running node can bring about; its error is the answer if it stops."""
+        """Wait for what only a running node can bring about; if it stops, its error is raised."""
         if self._running is None:
             raise Fatal("the demonstration's node is not running")
         await asyncio.wait({wait, self._running}, return_when=asyncio.FIRST_COMPLETED)

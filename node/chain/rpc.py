@@ -35,8 +35,13 @@ class RpcError(Retryable):
         self.data = data
 
 
-class _BoundedResponse(aiohttp.ClientResponse):
+class _Reply(aiohttp.ClientResponse):
     """Reads at most MAX_REPLY_BYTES, counted after decompression."""
+
+    def raise_for_status(self) -> None:
+        # Several services send a JSON-RPC error together with an HTTP error status: the former says more.
+        if "json" not in self.headers.get("Content-Type", ""):
+            super().raise_for_status()
 
     async def read(self) -> bytes:
         if self._body is None:
@@ -50,12 +55,6 @@ class _BoundedResponse(aiohttp.ClientResponse):
                 parts.append(part)
             self._body = b"".join(parts)
         return self._body
-
-
-async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
-    """Let JSON-RPC errors with an HTTP error status through (several services do that), raise on the rest."""
-    if response.status >= 400 and "json" not in response.headers.get("Content-Type", ""):
-        response.raise_for_status()
 
 
 class Rpc:
@@ -113,8 +112,7 @@ class Rpc:
                 return
             # web3's own session closes the connection after each request; ours keeps it alive.
             session = aiohttp.ClientSession(
-                raise_for_status=_raise_for_status,
-                response_class=_BoundedResponse,
+                response_class=_Reply,
                 connector=aiohttp.TCPConnector(limit=8, keepalive_timeout=30.0),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),

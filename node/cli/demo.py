@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,12 @@ def demo(
         configure_logging("json", config.log.level, log)
         wait = not no_wait and sys.stdin.isatty() and sys.stdout.isatty()
         display = DemoDisplay(Console())
-        document = asyncio.run(_demo(display, directory, all_inputs, config, wait=wait, json_file=json_file))
+
+        def save(document: dict[str, Any]) -> None:
+            if json_file is not None:
+                json_file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+        document = asyncio.run(_demo(display, directory, all_inputs, config, wait=wait, on_document=save))
     return 0 if document["phase"] == "PAID" else 1
 
 
@@ -100,7 +106,7 @@ async def _demo(
     config: Config,
     *,
     wait: bool,
-    json_file: Path | None,
+    on_document: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     from node.app.demonstration import Demonstration
 
@@ -119,11 +125,10 @@ async def _demo(
                 await watching
             watching.cancel()
             document = await stage.document(outcome)
-            if json_file is not None:
-                json_file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            on_document(document)
             if outcome.exit_code != 0:
                 raise NodeError(f"the demo did not end paid: {outcome.reason}; see {directory / 'node.log'}")
-            _show(display, stage, document, outcome.directory, config.http.public_gateway)
+            _show(stage, document, outcome.directory, config.http.public_gateway)
             if wait:
                 click.echo("\nThe dashboard and the gateway keep running until you press Enter.")
                 await asyncio.to_thread(sys.stdin.readline)
@@ -140,9 +145,7 @@ async def _watch(stage: Any, display: DemoDisplay) -> None:
             return
 
 
-def _show(
-    display: DemoDisplay, stage: Any, document: dict[str, Any], folder: Path | None, public_gateway: str
-) -> None:
+def _show(stage: Any, document: dict[str, Any], folder: Path | None, public_gateway: str) -> None:
     gas = document["gas"]
     cid = document["cid"]
     rows = [

@@ -94,3 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"sdv-node: {error}", err=True)
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -70,7 +70,7 @@ class JobSpec:
 
     def tunables(self) -> dict[str, str | int]:
         """Return every tunable by its documented name, in the order of the documentation."""
-        return {tunable.name: getattr(self, tunable.field) for tunable in TUNABLES}
+        return {tunable.name: getattr(self, tunable.attribute) for tunable in TUNABLES}
 
     def to_inputs(self) -> tuple[str, ...]:
         """Return every tunable as ``Key=Value``; reading them again gives this spec, without its notes."""
@@ -99,7 +99,7 @@ class JobSpec:
         spec = parse_inputs(module, {name: str(value) for name, value in inputs.items()})
         if spec.tunables() != inputs:
             raise InvalidInputs((_malformed(inputs, "all tunables, by their documented names"),))
-        values = {tunable.field: getattr(spec, tunable.field) for tunable in TUNABLES}
+        values = {tunable.attribute: getattr(spec, tunable.attribute) for tunable in TUNABLES}
         return cls(module=spec.module, notes=tuple(notes), **values)
 
 
@@ -132,7 +132,7 @@ def parse_inputs(module: str, inputs: Iterable[str] | Mapping[str, str]) -> JobS
         if isinstance(value, Problem):
             problems.append(value if key == name else replace(value, key=key))
         elif key == name or not given.get(name):
-            values[tunable.field] = value
+            values[tunable.attribute] = value
     for alias, name in ALIASES.items():
         if given.get(alias):
             reading = f"left out, as {name} is given" if given.get(name) else f"read as {name}"

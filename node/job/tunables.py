@@ -50,7 +50,7 @@ class TextTunable:
     """Free text; its size and characters are bounded where inputs are read."""
 
     name: str
-    field: str
+    attribute: str
     environment: str
     default: str
     allowed: str = "any text in one line"
@@ -65,7 +65,7 @@ class IntegerTunable:
     """A whole number from ``low`` to ``high``, or one of ``choices``."""
 
     name: str
-    field: str
+    attribute: str
     environment: str
     default: int
     low: int
@@ -100,7 +100,7 @@ class ChoiceTunable:
     """A name out of ``names``, of which this version computes ``available``."""
 
     name: str
-    field: str
+    attribute: str
     environment: str
     default: str
     names: tuple[str, ...]
@@ -144,7 +144,7 @@ TUNABLES: tuple[Tunable, ...] = (
 """In the order of the module's documentation; also the order in which a spec is written back."""
 
 BY_NAME: dict[str, Tunable] = {tunable.name: tunable for tunable in TUNABLES}
-DEFAULTS: dict[str, Any] = {tunable.field: tunable.default for tunable in TUNABLES}
+DEFAULTS: dict[str, Any] = {tunable.attribute: tunable.default for tunable in TUNABLES}
 ALIASES = {"ImageSeed": "Seed"}
 """Names that the module's own usage examples pass for a documented tunable."""
 KEYS = (*BY_NAME, *ALIASES)

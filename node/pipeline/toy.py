@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from node.pipeline.toy_configs import CONFIGS, build, vocabulary_files
+from node.pipeline.toy_pictures import arrange
 
 VERSION = "1"
 """Raise it when the toy weights change: the ones on disk are then made again."""
@@ -87,6 +88,7 @@ def _draw(network: nn.Module, path: str) -> None:
         seed = int.from_bytes(hashlib.sha256(f"{path}/{name}".encode()).digest()[:4], "big")
         noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed))
         parameter.data.copy_(_value(name, noise))
+    arrange(path, {name: parameter.data for name, parameter in network.named_parameters()})
 
 
 def _value(name: str, noise: torch.Tensor) -> torch.Tensor:

@@ -4,15 +4,14 @@ Nothing here is believed: addresses are checked before they are used, answers ar
 numbers are clamped and text is made safe to print. The outcome of a job never depends on it.
 """
 
-import json
 import math
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from node.errors import NodeError
 from node.job.progress import Progress
+from node.requester.foreign_json import read_json
 from node.requester.steps import printable
 
 MAX_URL_CHARACTERS = 256
@@ -91,8 +90,8 @@ async def _read_bounded(content: aiohttp.StreamReader) -> bytes | None:
 def read_progress(body: bytes) -> Progress | None:
     """Return the progress in a job's status document, or None if there is none."""
     try:
-        document: Any = json.loads(body)
-    except (ValueError, RecursionError):
+        document = read_json(body)
+    except ValueError:
         return None
     progress = document.get("progress") if isinstance(document, dict) else None
     if not isinstance(progress, dict):

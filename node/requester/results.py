@@ -5,13 +5,13 @@ bytes are those of the submitted CID is decided before anything here is read.
 """
 
 import hashlib
-import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 from node.errors import NodeError
 from node.job.spec import JobSpec
+from node.requester.foreign_json import read_json
 from node.requester.steps import printable
 from node.types import Cid, DealId
 
@@ -45,9 +45,10 @@ def set_aside(folder: Path) -> None:
 
 def check_delivery(directory: Path, spec: JobSpec) -> None:
     """Raise BadDelivery unless everything that the job and the manifest promise is there and unchanged."""
-    exit_code = _text(directory / "exitCode", 16).strip()
-    if exit_code != "0":
-        raise BadDelivery(f"the provider's own exit code is {exit_code!r}, expected '0'")
+    exit_code = _bytes(directory / "exitCode", 16).strip()
+    if exit_code != b"0":
+        shown = _shown(exit_code.decode("utf-8", "replace"))
+        raise BadDelivery(f"the provider's own exit code is {shown}, expected '0'")
     for name in ("stdout", "stderr"):
         _regular_file(directory / name)
     manifest = _manifest(directory / MANIFEST)
@@ -106,22 +107,19 @@ def _regular_file(path: Path) -> None:
         raise BadDelivery(f"{path.name} is missing, or not a plain file")
 
 
-def _text(path: Path, limit_bytes: int) -> str:
+def _bytes(path: Path, limit_bytes: int) -> bytes:
     _regular_file(path)
     with path.open("rb") as file:
         data = file.read(limit_bytes + 1)
     if len(data) > limit_bytes:
         raise BadDelivery(f"{path.name} is longer than {limit_bytes} bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise BadDelivery(f"{path.name} is not UTF-8 text") from error
+    return data
 
 
 def _manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(_text(path, MAX_MANIFEST_BYTES))
-    except (ValueError, RecursionError) as error:
+        manifest = read_json(_bytes(path, MAX_MANIFEST_BYTES))
+    except ValueError as error:
         raise BadDelivery(f"{MANIFEST} is not JSON") from error
     if not isinstance(manifest, dict):
         raise BadDelivery(f"{MANIFEST} is not a JSON object")

@@ -66,54 +66,43 @@ class EventStreams:
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve one reader until it leaves, falls behind, the source ends or ``close`` is called."""
-        stream = asyncio.create_task(self._serve(send))
-        gone = asyncio.create_task(_disconnected(receive))
-        self._open.add(stream)
+        queue: asyncio.Queue[bytes] = asyncio.Queue(self._backlog)
+        writing = asyncio.create_task(self._write_all(queue, send))
+        tasks = (writing, asyncio.create_task(self._fill(queue)), asyncio.create_task(_disconnected(receive)))
+        self._open.add(writing)
         try:
-            await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._open.discard(stream)
-            for task in (stream, gone):
+            self._open.discard(writing)
+            for task in tasks:
                 task.cancel()
-            outcomes = await asyncio.gather(stream, gone, return_exceptions=True)
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         for outcome in outcomes:
             # A reader that stalled (TimeoutError) or left is ordinary; anything else is ours to hear about.
             if isinstance(outcome, Exception) and not isinstance(outcome, OSError):
                 raise outcome
 
-    async def _serve(self, send: Send) -> None:
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue(self._backlog)
-        pump = asyncio.create_task(self._pump(queue, asyncio.current_task()))
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            await self._write(send, b"retry: 2000\n\n" + _encode("status", self._source.status()))
-            while True:
-                try:
-                    chunk = await asyncio.wait_for(queue.get(), self._heartbeat_s)
-                except TimeoutError:
-                    chunk = _BEAT
-                if chunk is None:
-                    break
-                await self._write(send, chunk)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            pump.cancel()
-            await asyncio.gather(pump, return_exceptions=True)
+    async def _write_all(self, queue: "asyncio.Queue[bytes]", send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        chunk = b"retry: 2000\n\n" + _encode("status", self._source.status())
+        while True:
+            async with asyncio.timeout(self._stalled_after_s):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            try:
+                # Not wait_for: on Python 3.11 it loses a cancellation that meets an arriving item.
+                async with asyncio.timeout(self._heartbeat_s):
+                    chunk = await queue.get()
+            except TimeoutError:
+                chunk = _BEAT
 
-    async def _write(self, send: Send, chunk: bytes) -> None:
-        async with asyncio.timeout(self._stalled_after_s):
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-    async def _pump(self, queue: "asyncio.Queue[bytes | None]", reader: "asyncio.Task[None] | None") -> None:
+    async def _fill(self, queue: "asyncio.Queue[bytes]") -> None:
+        """Queue every change; return when the source ends or the reader has fallen behind."""
         async with contextlib.aclosing(_closeable(self._source.subscribe())) as changes:
             async for change in changes:
                 try:
                     queue.put_nowait(_encode(change["type"], change["data"]))
                 except asyncio.QueueFull:
-                    if reader is not None:
-                        reader.cancel("the reader does not keep up")
                     return
-        await queue.put(None)
 
 
 class _Stream(Response):

@@ -59,12 +59,15 @@ class Listener:
 
 def listen(host: str, port: int) -> Listener:
     """Bind ``host`` and ``port`` (0: any free one). Raises Misconfigured, naming the setting to change."""
+    if not 0 <= port <= 65535:
+        # getaddrinfo takes the number modulo 65536 and says nothing.
+        raise Misconfigured(f"http.port {port} is not a port: allowed are 0 (any free one) to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except (OSError, OverflowError) as error:
-        raise Misconfigured(f"http.host {host!r} with http.port {port} is not an address: {error}") from error
+    except OSError as error:
+        raise Misconfigured(f"http.host {host!r} is not an address of this machine: {error}") from error
     bound = ListeningSocket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
 """A market in memory as the requester sees it: chain, contracts, transactions and a gateway in one.
 
-It keeps state like the contracts do, refuses what they refuse, forgets no transaction, and can be told to lose
-connections or to break off a run at any transaction.
+It keeps state like the contracts do, refuses what they refuse, forgets no transaction, and can be told to
+lose connections or to break off a run at any transaction.
 """
 
 from dataclasses import replace
@@ -15,7 +15,15 @@ from node.chain.contracts import User
 from node.chain.events import JOB_ADDED, PAYMENT
 from node.chain.outcomes import Failed, Mined, TxIntent, TxOutcome
 from node.errors import NodeError, Unreachable
-from node.job.deal import Agreement, AgreementState, Deal, MarketPlace, PaymentDirection, PaymentReason, Result
+from node.job.deal import (
+    Agreement,
+    AgreementState,
+    Deal,
+    MarketPlace,
+    PaymentDirection,
+    PaymentReason,
+    Result,
+)
 from node.types import Address, BlockHash, BlockNumber, Cid, DealId, TxHash, Wei
 
 TOKEN = 10**18
@@ -30,7 +38,7 @@ class BrokenOff(BaseException):
 
 
 class FakeDelivery:
-    """Published directories by CID. ``down`` gateways answer nothing; ``lying`` ones deliver something else."""
+    """Published directories by CID. ``down``: nothing answers; ``lying``: something else is delivered."""
 
     def __init__(self) -> None:
         self.published: dict[str, dict[str, bytes]] = {}

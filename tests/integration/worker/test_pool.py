@@ -1,9 +1,8 @@
-"""Real worker processes with the fake renderer: order, death, silence, quarantine, and nothing left behind."""
+"""Real worker processes with the fake renderer: order, death, silence, quarantine, nothing left behind."""
 
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -48,9 +47,14 @@ def running(pid):
     return state != "Z"
 
 
+def environment_of(pid):
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
 async def until(condition):
     async with asyncio.timeout(20):
-        while not condition():
+        # What is waited for happens in another process, so there is no event to wait on.
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -175,8 +179,7 @@ async def test_stopping_leaves_no_process_behind(tmp_path, monkeypatch):
     await pool.start()
     await pool.wait_ready()
     pid = pool.status()["pid"]
-    environment = Path(f"/proc/{pid}/environ").read_bytes()
-    assert b"PYTEST" not in environment
+    assert b"PYTEST" not in environment_of(pid)
     await pool.stop()
     assert not running(pid)
     assert not pool.ready
@@ -189,7 +192,8 @@ from node.clock import SystemClock
 from node.worker.pool import WorkerPool
 from node.worker.settings import WorkerSettings
 async def main():
-    pool = WorkerPool(profile="fake", data_dir=Path(sys.argv[1]), settings=WorkerSettings(), clock=SystemClock())
+    data_dir = Path(sys.argv[1])
+    pool = WorkerPool(profile="fake", data_dir=data_dir, settings=WorkerSettings(), clock=SystemClock())
     await pool.start()
     await pool.wait_ready()
     print(pool.status()["pid"], file=sys.stderr, flush=True)
@@ -199,14 +203,16 @@ asyncio.run(main())
 
 
 async def test_a_worker_dies_with_its_daemon(tmp_path):
-    daemon = subprocess.Popen(
-        [sys.executable, "-c", DAEMON, str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+    daemon = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        DAEMON,
+        str(tmp_path),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )
-    pid = int(daemon.stderr.readline())
+    pid = int(await daemon.stderr.readline())
     assert running(pid)
     daemon.kill()
-    daemon.communicate()
+    await daemon.communicate()
     await until(lambda: not running(pid))

@@ -40,6 +40,7 @@ def test_everything_promised_is_delivered(reference, short_job):
         assert np.asarray(still).std() > 10
     for suffix in ("png", "webp"):
         with Image.open(directory / f"outputs/video_00001.{suffix}") as clip:
+            clip.load()
             assert (clip.size, clip.n_frames, clip.info["duration"]) == ((128, 80), 25, 125)
     with av.open(str(directory / "outputs/video_00001.mp4")) as container:
         stream = container.streams.video[0]

@@ -7,13 +7,14 @@ import re
 import pytest
 
 from node.web.events import EventStreams
+from tests.fakes.http_reader import Reader, ask
 
 
 def events(body: str, kind: str) -> list[dict]:
     return [json.loads(data) for data in re.findall(rf"event: {kind}\ndata: (.*)\n\n", body)]
 
 
-async def test_a_reader_gets_the_state_first_and_then_each_change(app, Reader, source):
+async def test_a_reader_gets_the_state_first_and_then_each_change(app, source):
     reader = Reader(app, "/api/v1/events")
     await reader.until("event: status")
     job_id = source.add_job("a lake\nwith a line break")
@@ -25,7 +26,7 @@ async def test_a_reader_gets_the_state_first_and_then_each_change(app, Reader, s
     await reader.exchange
 
 
-async def test_a_reader_that_leaves_frees_its_place_and_its_subscription(app, Reader, source):
+async def test_a_reader_that_leaves_frees_its_place_and_its_subscription(app, source):
     reader = Reader(app, "/api/v1/events")
     await reader.until("event: status")
     assert (app.state.streams.clients, source.subscribers) == (1, 1)
@@ -34,7 +35,7 @@ async def test_a_reader_that_leaves_frees_its_place_and_its_subscription(app, Re
     assert (app.state.streams.clients, source.subscribers) == (0, 0)
 
 
-async def test_more_readers_than_allowed_are_refused_with_words(make_app, Reader, ask):
+async def test_more_readers_than_allowed_are_refused_with_words(make_app):
     app = make_app(max_event_clients=2)
     readers = [Reader(app, "/api/v1/events") for _ in range(2)]
     for reader in readers:
@@ -51,7 +52,7 @@ async def test_more_readers_than_allowed_are_refused_with_words(make_app, Reader
         await reader.exchange
 
 
-async def test_a_reader_that_does_not_read_is_dropped_and_does_not_hold_up_others(app, Reader, source):
+async def test_a_reader_that_does_not_read_is_dropped_and_does_not_hold_up_others(app, source):
     slow, quick = Reader(app, "/api/v1/events"), Reader(app, "/api/v1/events")
     await slow.until("event: status")
     await quick.until("event: status")
@@ -100,7 +101,7 @@ async def test_silence_is_filled_with_beats_that_a_page_can_see(source):
     assert beats.is_set()
 
 
-async def test_closing_ends_every_stream(app, Reader, source):
+async def test_closing_ends_every_stream(app, source):
     readers = [Reader(app, "/api/v1/events") for _ in range(3)]
     for reader in readers:
         await reader.until("event: status")
@@ -110,7 +111,7 @@ async def test_closing_ends_every_stream(app, Reader, source):
     assert source.subscribers == 0
 
 
-async def test_the_stream_ends_when_the_source_ends(app, Reader, source):
+async def test_the_stream_ends_when_the_source_ends(app, source):
     reader = Reader(app, "/api/v1/events")
     await reader.until("event: status")
     source.end_subscriptions()
@@ -118,7 +119,7 @@ async def test_the_stream_ends_when_the_source_ends(app, Reader, source):
         await reader.exchange
 
 
-async def test_a_bug_in_the_source_is_heard_and_not_swallowed(app, Reader, source):
+async def test_a_bug_in_the_source_is_heard_and_not_swallowed(app, source):
     reader = Reader(app, "/api/v1/events")
     await reader.until("event: status")
     for queue in source._subscribers:

@@ -47,7 +47,8 @@ async def test_a_port_in_use_is_one_sentence_that_names_the_port_and_the_setting
     [
         ("203.0.113.77", 0, "is not an address of this machine: set http.host"),
         ("no such host", 0, "http.host 'no such host'"),
-        ("127.0.0.1", 70000, "http.port 70000"),
+        ("127.0.0.1", 70000, "http.port 70000 is not a port"),
+        ("127.0.0.1", -1, "http.port -1 is not a port"),
     ],
 )
 def test_an_address_that_cannot_be_had_names_the_setting(host, port, words):

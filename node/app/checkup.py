@@ -1,0 +1,169 @@
+"""The operator's self-check: one small check per thing that must be right, independent of each other."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from node.admission.rules import GAS_PER_DEAL
+from node.app.parties import OpenMarket, open_market
+from node.chain.keystore import keystore_address, load_signer
+from node.config import Config
+from node.errors import Misconfigured, NodeError, Unreachable
+from node.gpu.probe import probe
+from node.pipeline.profiles import load_profile
+from node.types import Address
+
+Verdict = Literal["ok", "warning", "problem", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, what was found, and what to do about it."""
+
+    name: str
+    verdict: Verdict
+    finding: str
+    remedy: str = ""
+    exit_code: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check for programs."""
+        return {
+            "name": self.name,
+            "verdict": self.verdict,
+            "finding": self.finding,
+            "remedy": self.remedy,
+        }
+
+
+def problem(name: str, finding: str, remedy: str = "", exit_code: int = 1) -> Check:
+    """Return a failed check."""
+    return Check(name, "problem", finding, remedy, exit_code)
+
+
+async def check_everything(config: Config) -> list[Check]:
+    """Return all checks; never raises for anything that a check is about."""
+    checks = [check_disk(config), check_gpu(), check_profile(config)]
+    wallet = await asyncio.to_thread(check_wallet, config)
+    checks.append(wallet)
+    async for check in _chain_checks(config):
+        checks.append(check)  # noqa: PERF401 - an async comprehension would hide that each check may wait
+    return checks
+
+
+def check_disk(config: Config) -> Check:
+    """Is there room for results?"""
+    directory = config.node.directory
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    needed = int(config.admission.min_free_disk_gb * 10**9)
+    finding = f"{free / 10**9:.1f} GB free at {directory}"
+    if free < needed:
+        return problem("disk", finding, f"free {needed / 10**9:.1f} GB, or set node.data_dir to another disk")
+    return Check("disk", "ok", finding)
+
+
+def check_gpu() -> Check:
+    """Does NVML answer? Without a GPU the tiny profile still runs, so this alone is never a problem."""
+    report = probe()
+    if not report.gpus:
+        return Check("gpu", "warning", report.problem or "no GPU", "only the tiny profile runs without one")
+    found = ", ".join(
+        f"{gpu.name}, {gpu.memory_free_bytes / 2**30:.1f} of {gpu.memory_total_bytes / 2**30:.1f} GiB free"
+        for gpu in report.gpus
+    )
+    return Check("gpu", "warning" if report.problem else "ok", found, report.problem or "")
+
+
+def check_profile(config: Config) -> Check:
+    """Is the profile one that this version can render?"""
+    try:
+        load_profile(config.worker.profile)
+    except NodeError as error:
+        return problem("profile", str(error))
+    return Check("profile", "ok", config.worker.profile)
+
+
+def check_wallet(config: Config) -> Check:
+    """Can the key be decrypted?"""
+    try:
+        address = keystore_address(config.keystore_path)
+    except NodeError as error:
+        return problem("wallet", str(error), "sdv-node wallet new")
+    if config.password_path is None:
+        return problem("wallet", f"{address}, but no password file is set", "set wallet.password_file")
+    try:
+        load_signer(config.keystore_path, config.password_path)
+    except NodeError as error:
+        return problem("wallet", str(error))
+    return Check("wallet", "ok", address)
+
+
+async def _chain_checks(config: Config) -> AsyncIterator[Check]:
+    section = config.chain
+    try:
+        async with open_market(section) as market:
+            head = await market.chain.head()
+            yield Check("rpc", "ok", f"chain {market.contracts.place.chain_id} at block {head.number}")
+            yield Check("contracts", "ok", f"controller {market.contracts.addresses.controller}")
+            async for check in _money_checks(config, market):
+                yield check
+            yield await _address_check(config, market)
+    except Unreachable as error:
+        yield problem("rpc", str(error), "check chain.rpc_url", Unreachable.exit_code)
+    except Misconfigured as error:
+        yield problem("contracts", str(error))
+    except NodeError as error:
+        yield problem("rpc", str(error))
+
+
+async def _money_checks(config: Config, market: OpenMarket) -> AsyncIterator[Check]:
+    try:
+        address = keystore_address(config.keystore_path)
+    except NodeError:
+        yield Check("balance", "skipped", "no wallet yet")
+        return
+    gas_wei, fees = await asyncio.gather(market.chain.balance(address), market.chain.fees())
+    deals = gas_wei // max(1, GAS_PER_DEAL * (fees.base_fee_wei + fees.tip_wei))
+    finding = f"gas for about {deals} deals"
+    if deals < config.admission.min_gas_deals:
+        yield problem("gas", finding, f"send gas money to {address}")
+    else:
+        yield Check("gas", "ok", finding)
+    needed = max(
+        config.deal.timeout_collateral,
+        max(config.pricing.floor, config.pricing.per_job) * config.deal.results_collateral_multiple,
+    )
+    payments = market.contracts.addresses.payments
+    for name, amount, remedy in (
+        ("balance", await market.contracts.token_balance(address), f"send payment tokens to {address}"),
+        (
+            "allowance",
+            await market.contracts.token_allowance(address, payments),
+            "sdv-node wallet approve TOKENS",
+        ),
+    ):
+        finding = f"{amount / 10**18:g} tokens, a deal locks {needed / 10**18:g}"
+        yield problem(name, finding, remedy) if amount < needed else Check(name, "ok", finding)
+
+
+async def _address_check(config: Config, market: OpenMarket) -> Check:
+    if not config.market.mediators:
+        return problem("mediators", "none named, so no deal can be proposed", "set market.mediators")
+    if not config.http.public_url:
+        return Check(
+            "address",
+            "warning",
+            "http.public_url is not set, so requesters cannot fetch results from this node",
+            "set it to the address under which requesters reach the HTTP port",
+        )
+    try:
+        user = await market.contracts.get_user(Address(keystore_address(config.keystore_path)))
+    except NodeError as error:
+        return problem("address", str(error))
+    announced = user.url if user else "nothing"
+    if announced != config.http.public_url:
+        return Check("address", "ok", f"{config.http.public_url}, announced at the next start")
+    return Check("address", "ok", f"announced as {announced}")

@@ -1,0 +1,42 @@
+"""``sdv-node doctor``: everything the node needs before it can earn, and what to do where it is missing."""
+
+import asyncio
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from node.cli.context import load_config, print_json
+
+MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red"), "skipped": ("-", "dim")}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of the checks.")
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> int:
+    """Check RPC, chain id, contracts, wallet, balances, disk, GPU and worker profile.
+
+    Ends with 0 if the node could take jobs, 1 if something is missing, 3 if the chain was not reached.
+
+    \b
+    Example:
+      sdv-node doctor
+    """
+    from node.app.checkup import check_everything
+
+    checks = asyncio.run(check_everything(load_config(ctx)))
+    if as_json:
+        print_json([check.to_json() for check in checks])
+    else:
+        console = Console(highlight=False)
+        for check in checks:
+            mark, colour = MARKS[check.verdict]
+            console.print(
+                Text(f"{mark} {check.name:<11} ", style=colour) + Text(check.finding), soft_wrap=True
+            )
+            if check.remedy:
+                console.print(Text(f"              → {check.remedy}"), soft_wrap=True)
+        problems = sum(check.verdict == "problem" for check in checks)
+        console.print(f"{problems or 'no'} problem{'' if problems == 1 else 's'}")
+    return max((check.exit_code for check in checks), default=0)

@@ -1,0 +1,108 @@
+"""A devnet, a provider node as its own process, and a requester in this one."""
+
+import asyncio
+import json
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from node.app.parties import requester
+from node.app.sandbox import sandbox
+from node.chain import interface
+from node.config import load
+from node.types import Address
+from node.web.app import listen
+
+ROOT = Path(__file__).resolve().parents[2]
+CRASHING = ROOT / "tests" / "chaos" / "crashing_node.py"
+MODULE = "sdv-pipeline:v1.1-lilypad2"
+
+
+class World:
+    """One chain with a provider whose process a test starts and kills."""
+
+    def __init__(self, box, directory: Path, profile: str) -> None:
+        self.box = box
+        self.directory = directory
+        probe = listen("127.0.0.1", 0)
+        probe.socket.close()
+        self.url = probe.url
+        settings = box.settings("provider", directory / "node")
+        settings["http"] = {"port": probe.port, "public_url": probe.url}
+        settings["worker"] = {"profile": profile}
+        settings["log"] = {"format": "json"}
+        settings["chain"] |= {"poll_interval_s": 0.05, "resubmit_after_s": 5.0}
+        settings["admission"] |= {"initial_job_s": 5.0}
+        self.config_file = directory / "node.toml"
+        lines = []
+        for section, values in settings.items():
+            lines.append(f"[{section}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        self.config_file.write_text("\n".join(lines))
+        self.log_file = directory / "node.log"
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self, *crash: str) -> None:
+        """Start the node; ``crash`` is a job and a boundary at which it kills itself."""
+        if crash:
+            command = [str(CRASHING), str(self.config_file), *crash]
+        else:
+            command = ["-m", "node.cli.main", "--config", str(self.config_file), "start"]
+        with self.log_file.open("a") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, *command, cwd=ROOT, stdout=log, stderr=log, env={"PYTHONPATH": str(ROOT)}
+            )
+
+    async def death(self) -> int:
+        """Wait until the node died by itself and return how."""
+        return await self.process.wait()
+
+    async def kill(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    @asynccontextmanager
+    async def requester(self):
+        settings = self.box.settings("requester", self.directory / "requester")
+        settings["requester"] = {"gather_proposals_s": 0.0, "wait_for_proposals_s": 60.0}
+        settings["chain"] |= {"poll_interval_s": 0.05}
+        async with requester(load(environment={}, overrides=settings), on_step=lambda step: None) as party:
+            yield party
+
+    async def sent_by(self, address: Address) -> list[tuple[str, str]]:
+        """Return (function, deal id) of every mined controller call of an account, reverted ones included."""
+        names = {
+            interface.AGREE.selector: "agree",
+            interface.ADD_RESULT.selector: "addResult",
+            interface.TIMEOUT_AGREE.selector: "timeoutAgree",
+        }
+        found = []
+        head = await self.box.market.chain.head()
+        for number in range(head.number + 1):
+            block = await self.box.market.rpc.call("eth_getBlockByNumber", [hex(number), True])
+            for transaction in block["transactions"]:
+                data = bytes.fromhex(transaction["input"][2:])
+                if transaction["from"] == address and data[:4] in names:
+                    offset = 4 + int.from_bytes(data[4:36])
+                    length = int.from_bytes(data[offset : offset + 32])
+                    deal_id = data[offset + 32 : offset + 32 + length].decode()
+                    found.append((names[data[:4]], deal_id))
+        return found
+
+
+@asynccontextmanager
+async def world(directory: Path, profile: str):
+    async with sandbox(block_time_s=None) as box:
+        place = World(box, directory, profile)
+        try:
+            yield place
+        finally:
+            await place.kill()
+
+
+@pytest.fixture
+def make_world(tmp_path):
+    return lambda profile: world(tmp_path, profile)

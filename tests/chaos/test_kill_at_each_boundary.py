@@ -1,0 +1,66 @@
+"""The node is killed with SIGKILL at every durable boundary of a job and started again."""
+
+import asyncio
+import itertools
+from collections import Counter
+
+import pytest
+
+from node.requester.outcome import RunState
+
+MODULE = "sdv-pipeline:v1.1-lilypad2"
+INPUTS = ("Prompt=an astronaut floating against a white background",)
+
+PHASES = ("SEEN", "PROPOSING", "PROPOSED", "AGREED", "RENDERING", "PUBLISHING", "SUBMITTING", "SUBMITTED", "PAID")
+WRITES = tuple(
+    f"{write}:{effect}" for effect in ("propose", "submit_result") for write in ("reserve", "record", "settle")
+)
+BOUNDARIES = [f"{when}:{what}" for what in (*PHASES, *WRITES) for when in ("before", "after")]
+
+pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.slow]
+
+
+async def until_terminal(party_reader, job_id):
+    while True:
+        job = await party_reader(job_id)
+        if job is not None and job["terminal"]:
+            return job
+        await asyncio.sleep(0.05)
+
+
+async def read_job(world, job_id):
+    import aiohttp
+
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{world.url}/api/v1/jobs/{job_id}") as answer,
+        ):
+            return await answer.json() if answer.status == 200 else None
+    except aiohttp.ClientError:
+        return None
+
+
+async def test_after_a_kill_at_any_boundary_the_job_is_paid_once_with_the_same_cid(make_world):
+    async with make_world("fake:50") as world, world.requester() as party:
+        provider = world.box.address("provider")
+        cids = Counter()
+        for number, boundary in zip(itertools.count(1), [None, *BOUNDARIES], strict=False):
+            job_id = f"j{number}"
+            await world.start(*([job_id, boundary] if boundary else []))
+            running = asyncio.create_task(party.request(MODULE, INPUTS))
+            if boundary is not None:
+                async with asyncio.timeout(60):
+                    assert await world.death() == -9, f"{boundary}: {world.log_file.read_text()[-2000:]}"
+                await world.start()
+            async with asyncio.timeout(60):
+                outcome = await running
+                job = await until_terminal(lambda wanted: read_job(world, wanted), job_id)
+            assert outcome.state is RunState.PAID, (boundary, outcome)
+            assert (job["phase"], job["paid_wei"]) == ("PAID", str(10**18)), boundary
+            cids[outcome.cid] += 1
+            await world.kill()
+        assert len(cids) == 1, "the same prompt gives the same CID whatever happened on the way"
+        sent = Counter(await world.sent_by(provider))
+        assert len(sent) == 2 * (len(BOUNDARIES) + 1)
+        assert set(sent.values()) == {1}, "one agree and one addResult are mined for each deal"
