@@ -233,6 +233,7 @@ class _Wiring:
 
     async def _follower(self) -> Follower:
         cursor = await self.engine.recover()
+        await self.snapshot.restore()
         addresses = self.market.contracts.addresses
         head = await self.market.chain.head()
         source = ConfirmedLogs(

@@ -45,16 +45,22 @@ class _Reply(aiohttp.ClientResponse):
 
     async def read(self) -> bytes:
         if self._body is None:
-            parts: list[bytes] = []
-            size = 0
-            async for part in self.content.iter_chunked(256 * 1024):
-                size += len(part)
-                if size > MAX_REPLY_BYTES:
-                    self.close()
-                    raise aiohttp.ClientPayloadError(f"the reply exceeds {MAX_REPLY_BYTES} bytes")
-                parts.append(part)
-            self._body = b"".join(parts)
+            try:
+                self._body = await self._read_bounded()
+            except BaseException:
+                self.close()
+                raise
         return self._body
+
+    async def _read_bounded(self) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for part in self.content.iter_chunked(256 * 1024):
+            size += len(part)
+            if size > MAX_REPLY_BYTES:
+                raise aiohttp.ClientPayloadError(f"the reply exceeds {MAX_REPLY_BYTES} bytes")
+            parts.append(part)
+        return b"".join(parts)
 
 
 class Rpc:

@@ -5,16 +5,16 @@ Owns the command line's forms, among them those of ``lilypad run``; what happens
 
 import asyncio
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import InvalidOperation
 from typing import Any
 
 import click
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from node.cli.context import load_config, print_json, tokens
 from node.cli.run_display import RunDisplay
-from node.config import Config, RequesterSection
+from node.config import Config, Seconds, Tokens
 from node.errors import NodeError
 from node.job.spec import InvalidInputs, JobSpec, parse_inputs
 from node.requester.outcome import Outcome, RunState
@@ -88,6 +88,8 @@ def run(
       sdv-node run sdv-pipeline -i Prompt="a red fox" --max-price 2 --yes --json
       sdv-node run --resume 3f9c2b1a77e0
     """
+    from node.observe.logging import configure_logging
+
     if (module is None) == (run_id is None):
         raise click.UsageError("name a MODULE, or a run with --resume")
     if (run_id is not None and inputs) or (dispute and run_id is None):
@@ -96,6 +98,8 @@ def run(
     display = RunDisplay(console)
     try:
         config = _with_flags(load_config(ctx), max_price, wait_s)
+        # Standard output belongs to the result; what every transaction does is shown as steps already.
+        configure_logging("auto", "warning" if config.log.level == "info" else config.log.level)
         if module is not None:
             spec = parse_inputs(module, inputs)
             _introduce(console, config, spec, ctx.meta[NOTES])
@@ -138,22 +142,16 @@ async def _carry_out(
 
 
 def _with_flags(config: Config, max_price: str | None, wait_s: float | None) -> Config:
-    changes: dict[str, Any] = {}
+    update: dict[str, Any] = {}
     try:
         if max_price is not None:
-            Decimal(max_price)
-            changes["max_price"] = max_price
+            update["max_price"] = TypeAdapter(Tokens).validate_python(max_price)
         if wait_s is not None:
-            changes["wait_for_proposals_s"] = wait_s
-        # Amounts of the section in force are wei already, so only what was typed is read as tokens.
-        typed = RequesterSection.model_validate(
-            {"max_price": "0", "wait_for_proposals_s": 1, "gather_proposals_s": 0} | changes
-        )
+            update["wait_for_proposals_s"] = TypeAdapter(Seconds).validate_python(wait_s)
     except (ValidationError, InvalidOperation) as error:
         raise click.UsageError(
             "--max-price is an amount from 0 to 1000000000 tokens, --wait a positive number of seconds"
         ) from error
-    update = {name: getattr(typed, name) for name in changes}
     return config.model_copy(update={"requester": config.requester.model_copy(update=update)})
 
 

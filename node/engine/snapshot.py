@@ -6,6 +6,7 @@ Listens to the engine, reads the journal for what is older, and changes nothing.
 import asyncio
 import json
 import shutil
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from node.journal.records import JobRow, SkippedLog, TimelineRow
 from node.types import Cid, DealId, JobId
 
 MAX_WAITING_NEWS = 256
+SHOWN_SKIPPED = 20
 PROGRESS_EVERY_S = 0.25
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4", ".json": "application/json"}
 
@@ -38,6 +40,10 @@ class HistoryJournal(Protocol):
 
     async def timeline(self, job_id: JobId) -> list[TimelineRow]:
         """Return a job's events, oldest first."""
+        ...
+
+    async def skipped(self, limit: int) -> list[SkippedLog]:
+        """Return the last logs that were not worth a job, newest first."""
         ...
 
 
@@ -91,7 +97,12 @@ class Snapshot:
         self._changing: dict[str, Any] = {}
         self._progress: dict[JobId, Progress] = {}
         self._told_progress_at = 0.0
+        self._skipped: deque[SkippedLog] = deque(maxlen=SHOWN_SKIPPED)
         self._listeners: set[asyncio.Queue[tuple[str, JobId | None]]] = set()
+
+    async def restore(self) -> None:
+        """Take over what is shown of the time before this start."""
+        self._skipped.extend(await self._journal.skipped(SHOWN_SKIPPED))
 
     def job_changed(self, job: Job, event: JobEvent) -> None:
         """Take note of one step of a job."""
@@ -107,6 +118,7 @@ class Snapshot:
 
     def log_skipped(self, skipped: SkippedLog) -> None:
         """Take note of a log that is not worth a job."""
+        self._skipped.appendleft(skipped)
         self._counters.offer_refused("inputs" if "not offered" not in skipped.reason else "module")
 
     def progressed(self, job_id: JobId, progress: Progress) -> None:
@@ -134,6 +146,10 @@ class Snapshot:
             "worker": self._worker(),
             "disk": {"path": str(self._data_dir), "free_bytes": shutil.disk_usage(self._data_dir).free},
             "jobs": {"by_phase": self._book.counts()},
+            "skipped": [
+                {"job_number": log.job_number, "block_number": log.block_number, "reason": log.reason}
+                for log in self._skipped
+            ],
             **self._changing,
         }
 

@@ -29,7 +29,7 @@ _HALVE[:2, :2] = 0.25
 
 
 def arrange(path: str, weights: Weights) -> None:
-    """Change the drawn ``weights`` of the network at ``path`` in place; text and vision encoders stay random."""
+    """Change the drawn ``weights`` of the network at ``path`` in place; the encoders of CLIP stay random."""
     match path:
         case "still/unet":
             _bring_in(weights["conv_in.weight"], _CENTRE - _COARSE * _BLUR, first_input=0, inputs=4)

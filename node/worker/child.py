@@ -62,7 +62,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.parent is not None:
         die_with(arguments.parent)
-    os.umask(0o077)
     asyncio.run(_serve(arguments.socket, arguments.profile, arguments.data_dir))
 
 

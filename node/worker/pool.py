@@ -86,16 +86,21 @@ class WorkerPool:
 
     async def stop(self) -> None:
         """End the worker, whatever it does; a job in flight resumes from its finished stages another time."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
-            self._keeper = None
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.wait([keeper])
+        async with self._changed:
+            self._changed.notify_all()
         if self._worker is not None:
             await self._worker.end("the pool was stopped", gently=True)
             self._worker = None
 
     async def wait_ready(self) -> None:
-        """Wait until a worker is ready. Raises Retryable when several starts in a row have failed."""
+        """Wait until a worker is ready.
+
+        Raises Retryable when several starts in a row have failed or the pool is not running.
+        """
         await self._ready_worker()
 
     async def render(
@@ -159,6 +164,8 @@ class WorkerPool:
             try:
                 rendered = await worker.render(job_id, spec, job_dir, on_progress)
             except WorkerDied as error:
+                if self._keeper is None:
+                    raise Retryable("the worker pool was stopped") from error
                 self._remember_death(inputs, str(error))
                 log.warning("worker_died_rendering", reason=str(error), deaths=len(self._deaths[inputs]))
                 await self._forget(worker)
@@ -174,8 +181,14 @@ class WorkerPool:
     async def _ready_worker(self) -> WorkerProcess:
         async with self._changed:
             await self._changed.wait_for(
-                lambda: self._worker is not None or self._failed_starts >= self._settings.load_attempts
+                lambda: (
+                    self._worker is not None
+                    or self._keeper is None
+                    or self._failed_starts >= self._settings.load_attempts
+                )
             )
+            if self._keeper is None:
+                raise Retryable("the worker pool is not running")
             if self._worker is None:
                 raise Retryable(f"no worker can be started for profile {self._profile}: {self._problem}")
             return self._worker

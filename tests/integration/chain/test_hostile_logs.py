@@ -22,7 +22,10 @@ async def send(devnet: DevMarket, data: bytes, to: Address | None = None) -> str
     request = {"from": STRANGER, "data": "0x" + data.hex(), "gas": hex(20_000_000)}
     if to is not None:
         request["to"] = to
-    return await devnet.rpc.call("eth_sendTransaction", [request])
+    sent = await devnet.rpc.call("eth_sendTransaction", [request])
+    # Anvil mines at once, but answers before it has done so.
+    await devnet.mine()
+    return sent
 
 
 async def echo_contract(devnet: DevMarket) -> Address:

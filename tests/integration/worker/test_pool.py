@@ -168,6 +168,16 @@ async def test_a_worker_that_cannot_start_is_reported_and_tried_again(tmp_path):
     await pool.stop()
 
 
+async def test_stopping_gives_up_the_job_in_flight_and_those_that_wait(tmp_path):
+    pool = WorkerPool(profile="fake", data_dir=tmp_path, settings=QUICK, clock=SystemClock())
+    await pool.start()
+    jobs = [asyncio.create_task(render(pool, tmp_path / f"j{n}", job("fault:hang"))) for n in range(2)]
+    await until(lambda: pool.status()["current_job"] == "j0" and pool.ready)
+    await pool.stop()
+    for outcome in await asyncio.gather(*jobs, return_exceptions=True):
+        assert isinstance(outcome, Retryable)
+
+
 def test_an_unknown_profile_is_refused_at_once(tmp_path):
     with pytest.raises(Misconfigured, match="tiny"):
         WorkerPool(profile="huge", data_dir=tmp_path, settings=QUICK, clock=SystemClock())

@@ -34,7 +34,7 @@ AS_TYPED = [
 @pytest.fixture
 def app(scene, monkeypatch):
     """Put a requester on a market in memory where the composition root would build a real one."""
-    seen = SimpleNamespace(config=None, error=None)
+    seen = SimpleNamespace(config=None, error=None, logging=[])
 
     @asynccontextmanager
     async def requester(config, on_step):
@@ -45,6 +45,7 @@ def app(scene, monkeypatch):
         yield scene.requester()
 
     monkeypatch.setitem(sys.modules, "node.app", SimpleNamespace(requester=requester))
+    monkeypatch.setattr("node.observe.logging.configure_logging", lambda *mode: seen.logging.append(mode))
     return seen
 
 
@@ -110,6 +111,7 @@ def test_a_program_gets_one_json_object_and_nothing_else_on_stdout(scene, app):
     assert (document["cid"], document["paid_wei"]) == ("bafy-0", str(TOKEN))
     assert document["dir"].endswith(deal.deal_id)
     assert "is agreed" in result.stderr
+    assert app.logging == [("auto", "warning")]
 
 
 def test_every_invalid_input_is_printed_and_nothing_is_sent(scene, app):
