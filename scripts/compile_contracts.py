@@ -17,7 +17,7 @@ from vyper.compiler.output import build_abi_output  # type: ignore[import-untype
 
 ABI_DIRECTORY = Path(__file__).resolve().parent.parent / "contracts_abi"
 CONTRACTS = ("Controller", "MediationRandom", "OnChainJobCreator", "Payments", "Storage", "Token", "Users")
-MODULES = ("controller_ownable", "deal", "ownable")
+MODULES = ("controller_ownable", "deal", "escrow", "ownable", "terms")
 EVM_VERSION = "cancun"
 
 

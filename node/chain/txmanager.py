@@ -24,7 +24,7 @@ from node.chain.signer import Signer
 from node.clock import Clock
 from node.errors import Fatal, RefusedByPolicy, Retryable, Unreachable
 from node.job.transactions import TxRow, TxStatus
-from node.types import BlockNumber
+from node.types import Address, BlockNumber
 
 __all__ = ["Failed", "Mined", "TxIntent", "TxManager", "TxOutcome", "TxSettings", "TxStore"]
 
@@ -91,6 +91,8 @@ class TxManager:
         """
         if not intent.intent_id or _SUCCESSOR in intent.intent_id:
             raise Fatal(f"intent id {intent.intent_id!r} must be non-empty and without {_SUCCESSOR!r}")
+        # Payloads are compared with what was asked, so addresses need one spelling.
+        intent = replace(intent, call=replace(intent.call, to=Address(intent.call.to.lower())))
         running = self._running.get(intent.intent_id)
         if running is None:
             running = self._start(intent.intent_id, intent.call, self._carry_out(intent))

@@ -5,12 +5,14 @@ amount. Logs are hints; what counts is what the deal, its agreement and its id s
 """
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 
 from node.chain.client import Chain
 from node.chain.contracts import MarketContracts, Unreadable
 from node.chain.events import PAYMENT, Payment, decode
 from node.chain.logs import ConfirmedLogs, ReorgDetected
-from node.job.deal import PaymentDirection, PaymentReason
+from node.job.deal import Deal, PaymentDirection, PaymentReason
+from node.requester.collecting import NotDownloadable
 from node.requester.proposals import Limits, Proposal, Request, cheapest, names_job, objections
 from node.requester.steps import OnStep, ProposalIgnored, ProposalSeen, printable
 from node.types import Address, DealId
@@ -31,6 +33,7 @@ class ProposalWatch:
         limits: Limits,
         from_block: int,
         confirmations: int,
+        gateway_of: Callable[[Deal], Awaitable[str]],
         on_step: OnStep,
     ) -> None:
         self._chain = chain
@@ -39,6 +42,7 @@ class ProposalWatch:
         self._limits = limits
         self._from_block = from_block
         self._confirmations = confirmations
+        self._gateway_of = gateway_of
         self._on_step = on_step
         self._logs = self._reader()
         self._seen: set[DealId] = set()
@@ -122,6 +126,12 @@ class ProposalWatch:
         head = await self._chain.head()
         proposal = Proposal(deal, (event.ref.block_number, event.ref.log_index))
         reasons = objections(deal, agreement, self._request, self._limits, head.timestamp)
+        if not reasons:
+            # A result that cannot be fetched would leave our money in escrow for nothing.
+            try:
+                await self._gateway_of(deal)
+            except NotDownloadable as error:
+                reasons.append(str(error))
         if reasons:
             self._ignore(event.deal_id, event.payee, "; ".join(reasons))
             return

@@ -184,6 +184,7 @@ class Requester:
             ),
             from_block=run.from_block,
             confirmations=self._settings.confirmations,
+            gateway_of=self._collector.gateway_of,
             on_step=self._on_step,
         )
         deadline = self._clock.monotonic() + self._settings.wait_for_proposals_s

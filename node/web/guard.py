@@ -17,9 +17,11 @@ _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Published files are a job's output: opened directly they may be looked at, and nothing in them may run.
+# Published files are a job's output: opened directly they may be looked at, and nothing in them may run. The
+# sandbox keeps the origin because a browser's own video page otherwise may not load the video it shows.
 _CONTENT_POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'; sandbox"
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'; "
+    "sandbox allow-same-origin"
 )
 _ANY_NAME: Final = ("/ipfs/", "/livez", "/readyz")
 

@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
-from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
 
 from node.clock import SystemClock
 from node.observe.health import Health
 from node.observe.metrics import Metrics
+from node.publisher.blockstore import BlockStore
+from node.publisher.gateway import gateway_routes
+from node.publisher.unixfs import import_path
 from node.web.app import Listener, build_app, listen, serve_on
 from tests.fakes.status_source import FakeStatusSource
 
-CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
+MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4"}
+Published = tuple[BlockStore, str, list[dict[str, object]]]
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -38,6 +39,7 @@ CHROMIUM_FLAGS = [
 class ServedNode:
     source: FakeStatusSource
     listener: Listener
+    cid: str
     outputs: list[dict[str, object]]
 
     @property
@@ -47,7 +49,7 @@ class ServedNode:
     def finish(self, prompt: str, **changes: object) -> str:
         """Take a job through to payment, with files."""
         job_id = self.source.add_job(prompt, **changes)
-        self.source.publish(job_id, CID, self.outputs)
+        self.source.publish(job_id, self.cid, self.outputs)
         self.source.submit(job_id)
         self.source.pay(job_id)
         return job_id
@@ -79,37 +81,32 @@ def write_media(folder: Path) -> list[dict[str, object]]:
             container.mux(stream.encode(av.VideoFrame.from_image(frame)))
         container.mux(stream.encode())
     (folder / "manifest.json").write_text("{}")
-    kinds = {".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4"}
     return [
-        {"path": f"outputs/{file.name}", "media_type": kinds[file.suffix], "bytes": file.stat().st_size}
+        {"path": f"outputs/{file.name}", "media_type": MEDIA_TYPES[file.suffix], "bytes": file.stat().st_size}
         for file in sorted(outputs.iterdir())
     ]
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, object]]]:
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A result in the node's own block store, as its own gateway serves it."""
     folder = tmp_path_factory.mktemp("published")
-    return folder, write_media(folder)
+    outputs = write_media(folder)
+    store = BlockStore(tmp_path_factory.mktemp("store"), floor_bytes=0)
+    return store, import_path(folder, store), outputs
 
 
 @pytest.fixture
-async def node(published: tuple[Path, list[dict[str, object]]]) -> AsyncIterator[ServedNode]:
-    folder, outputs = published
-
-    async def content(request: Request) -> Response:
-        file = folder / request.path_params["path"]
-        if request.path_params["cid"] != CID or not file.is_file():
-            return JSONResponse({"error": "not here"}, 404)
-        return FileResponse(file)
-
+async def node(published: Published) -> AsyncIterator[ServedNode]:
+    store, cid, outputs = published
     source = FakeStatusSource()
     health = Health(SystemClock())
     health.started()
-    app = build_app(source, [Route("/ipfs/{cid}/{path:path}", content)], Metrics("0.1.0"), health)
+    app = build_app(source, gateway_routes(store), Metrics("0.1.0"), health)
     listener = listen("127.0.0.1", 0)
     shutdown = asyncio.Event()
     serving = asyncio.create_task(serve_on(app, listener, shutdown))
-    yield ServedNode(source, listener, outputs)
+    yield ServedNode(source, listener, cid, outputs)
     shutdown.set()
     await serving
 

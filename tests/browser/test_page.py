@@ -6,7 +6,7 @@ import time
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import CID, Seen, ServedNode
+from tests.browser.conftest import Seen, ServedNode
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +40,7 @@ async def test_a_job_goes_from_rendering_to_paid_before_ones_eyes(page: Page, no
     node.source.render(job_id, "still", 5)
     await page.goto(node.url)
     await expect(page.locator("#running")).to_contain_text("Rendering")
-    node.source.publish(job_id, CID, node.outputs)
+    node.source.publish(job_id, node.cid, node.outputs)
     await expect(page.locator("#running")).to_contain_text("Published")
     await expect(page.locator("#running video")).to_be_visible()
     node.source.submit(job_id)
@@ -60,7 +60,7 @@ async def test_a_finished_job_shows_its_picture_and_plays_its_video(page: Page, 
     card = page.locator(f'.card[data-job="{job_id}"]')
     await expect(card).to_be_visible()
     await page.wait_for_function(
-        "() => { const i = document.querySelector('.card img'); return i && i.complete && i.naturalWidth > 0 }"
+        "() => { const i = document.querySelector('.card img'); return i?.complete && i.naturalWidth > 0 }"
     )
     await page.wait_for_function(
         "() => { const v = document.querySelector('.card video');"
@@ -72,26 +72,26 @@ async def test_a_finished_job_shows_its_picture_and_plays_its_video(page: Page, 
         for link in await card.locator(".files a").all()
     }
     assert links == {
-        "Still": f"/ipfs/{CID}/outputs/image_00001.png",
-        "MP4": f"/ipfs/{CID}/outputs/video_00001.mp4",
-        "WebP": f"/ipfs/{CID}/outputs/video_00001.webp",
-        "APNG": f"/ipfs/{CID}/outputs/video_00001.png",
-        "Manifest": f"/ipfs/{CID}/manifest.json",
+        "Still": f"/ipfs/{node.cid}/outputs/image_00001.png",
+        "MP4": f"/ipfs/{node.cid}/outputs/video_00001.mp4",
+        "WebP": f"/ipfs/{node.cid}/outputs/video_00001.webp",
+        "APNG": f"/ipfs/{node.cid}/outputs/video_00001.png",
+        "Manifest": f"/ipfs/{node.cid}/manifest.json",
     }
     assert seen.console == []
 
 
 async def test_published_files_open_directly_although_they_are_sandboxed(page: Page, node: ServedNode):
-    await page.goto(f"{node.url}/ipfs/{CID}/outputs/video_00001.mp4")
+    await page.goto(f"{node.url}/ipfs/{node.cid}/outputs/video_00001.mp4")
     await page.wait_for_function("() => document.querySelector('video').readyState >= 2")
-    await page.goto(f"{node.url}/ipfs/{CID}/outputs/image_00001.png")
+    await page.goto(f"{node.url}/ipfs/{node.cid}/outputs/image_00001.png")
     await page.wait_for_function("() => document.images[0].naturalWidth === 320")
 
 
 async def test_a_hostile_prompt_is_shown_as_text_everywhere(page: Page, node: ServedNode, seen: Seen):
     node.source.refuse_job(HOSTILE, reason=HOSTILE)
     finished = node.finish(HOSTILE, notes=[HOSTILE], inputs={HOSTILE: HOSTILE})
-    broken = node.source.add_job("fails", cid="../../api/v1/status?x=")
+    broken = node.source.add_job(HOSTILE, cid="../../api/v1/status?x=")
     node.source.fail(broken, HOSTILE)
     running = node.source.add_job(HOSTILE, module=HOSTILE)
     node.source.render(running, "video", 3)
@@ -220,7 +220,18 @@ async def test_everything_can_be_reached_and_opened_by_keyboard(page: Page, node
     await page.keyboard.press("Escape")
     await expect(dialog).to_be_hidden()
     assert await page.evaluate("document.activeElement.className") == "title", "the focus went back"
-    assert "#" not in page.url
+    await expect(page).to_have_url(f"{node.url}/")
+
+
+async def test_the_focus_stays_where_it_is_while_the_page_updates(page: Page, node: ServedNode):
+    await page.goto(node.url)
+    await page.get_by_role("button", name="Copy the wallet address").focus()
+    for head in range(100, 103):
+        node.source.set_status(chain={**node.source.status()["chain"], "head": head})
+        await expect(page.locator("#facts")).to_contain_text(str(head))
+    assert (
+        await page.evaluate("document.activeElement.getAttribute('aria-label')") == "Copy the wallet address"
+    )
 
 
 async def test_progress_is_announced_to_a_screen_reader_by_stage_and_quarter_not_by_step(
@@ -234,7 +245,7 @@ async def test_progress_is_announced_to_a_screen_reader_by_stage_and_quarter_not
     await expect(announcer).to_have_text(f"Job {job_id}: Video, 25 percent")
     await page.evaluate(
         "() => { window.said = 0; new MutationObserver(() => window.said++)"
-        ".observe(document.querySelector('#announcer'), {childList: true, characterData: true, subtree: true}) }"
+        ".observe(document.querySelector('#announcer'), {childList: true, subtree: true}) }"
     )
     for step in range(1, 26):
         node.source.render(job_id, "video", step)
@@ -314,8 +325,12 @@ async def test_times_are_told_from_now(page: Page, node: ServedNode):
 
 
 CONTRAST = """() => {
-  const parse = (text) => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return { r, g, b, a } };
-  const light = ({ r, g, b }) => [r, g, b].map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+  const parse = (text) => {
+    const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
+    return { r, g, b, a };
+  };
+  const linear = (v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const light = ({ r, g, b }) => [r, g, b].map((v) => linear(v / 255))
     .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
   const behind = (node) => {
     for (let n = node; n; n = n.parentElement) {
@@ -327,7 +342,7 @@ CONTRAST = """() => {
   let worst = { ratio: 99 };
   for (const node of document.querySelectorAll('body *')) {
     const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-    if (!own || !node.checkVisibility() || node.closest('.visually-hidden, noscript, script, style, .skip')) continue;
+    if (!own || !node.checkVisibility() || node.closest('.visually-hidden, noscript, .skip')) continue;
     const [a, b] = [light(parse(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
     const ratio = (a + .05) / (b + .05);
     if (ratio < worst.ratio) worst = { ratio, text: node.textContent.slice(0, 60), cls: node.className };

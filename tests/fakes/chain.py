@@ -68,6 +68,10 @@ class FakeNode:
         """Broadcasts arrive, but their answers are lost."""
         self.hidden_receipts = 0
         """This many receipt questions are answered with nothing."""
+        self.keeps_stale_receipts = False
+        """Receipts of blocks that a reorganisation dropped are still served."""
+        self.pending_count: int | None = None
+        """What the node says of waiting transactions, when it lags."""
         self.keeps_old_states = True
         self.send_error: str | None = None
         self.logs_per_answer = 10**9
@@ -77,6 +81,7 @@ class FakeNode:
         self.blocks = [FakeBlock(0, fake_hash("genesis"), "0x" + "0" * 64)]
         self.pool: list[PooledTx] = []
         self._forks = 0
+        self._stale: list[FakeBlock] = []
 
     # steering
 
@@ -95,6 +100,7 @@ class FakeNode:
     def reorg(self, depth: int, *, keep_transactions: bool = False) -> None:
         """Replace the newest ``depth`` blocks by as many others."""
         dropped = self.blocks[-depth:]
+        self._stale += dropped
         del self.blocks[-depth:]
         self._forks += 1
         if keep_transactions:
@@ -176,6 +182,8 @@ class FakeNode:
 
     def _eth_get_transaction_count(self, address: Address, block: str) -> str:
         head = len(self.blocks) - 1
+        if block == "pending" and self.pending_count is not None:
+            return hex(self.pending_count)
         if block == "pending":
             count = self._count(address, head)
             waiting = {tx.nonce for tx in self.pool if tx.sender == address}
@@ -191,7 +199,7 @@ class FakeNode:
         if self.hidden_receipts:
             self.hidden_receipts -= 1
             return None
-        for block in self.blocks:
+        for block in [*(self._stale if self.keeps_stale_receipts else ()), *self.blocks]:
             for tx in block.txs:
                 if tx.hash == wanted:
                     return {

@@ -123,7 +123,7 @@ export function runningCard(job, symbol, open) {
       'div', { class: 'running-body' },
       el('div', { class: 'row' }, badge(job), el('span', { class: 'muted mono' }, job.job_id), el('span', { class: 'push price' }, money(job.price_wei, symbol))),
       el('p', { class: 'prompt', dir: 'auto' }, job.prompt || 'No prompt'),
-      el('div', { class: 'progress' }, el('p', { class: 'row progress-line' }, line), bar),
+      bar.hidden && !job.reason ? null : el('div', { class: 'progress' }, el('p', { class: 'row progress-line' }, line), bar),
       track,
       el('p', { class: 'row small muted' }, el('span', {}, job.module), el('span', {}, `from ${shortHex(job.requester)}`), job.deadline && step < 4 ? el('span', {}, `due ${clock(job.deadline)}`) : null, el('button', { class: 'text push', type: 'button', onclick: () => open(job.job_id) }, 'Details')),
     ),

@@ -13,7 +13,7 @@ const KEEP = 2000; // a page left open for weeks must not grow without end
 
 const byId = (id) => document.getElementById(id);
 const jobs = new Map();
-const drawn = new Map(); // container id -> Map of job_id -> {text, node}
+const drawn = new Map(); // container id -> what it shows now: Map of job_id -> {text, node}, for facts a list
 let status = null;
 let shownFinished = FIRST_FINISHED;
 let shownRefused = FIRST_REFUSED;
@@ -118,6 +118,7 @@ function drawLead(job) {
   const old = drawn.get('running')?.get(job.job_id);
   const fresh = runningCard(job, symbol(), open);
   if (old?.text === shape) {
+    if (!job.progress) return;
     const bar = old.node.querySelector('.bar');
     const next = fresh.querySelector('.bar');
     for (const name of ['aria-valuenow', 'aria-valuetext']) {
@@ -145,6 +146,22 @@ function fact(name, value, ...notes) {
     notes.filter(Boolean).map((note) => el('p', { class: 'fact-note' }, note)));
 }
 
+// Facts that read the same stay: one of them has a button that may have the focus.
+function drawFacts(...facts) {
+  const before = drawn.get('facts') ?? [];
+  const kept = facts.map((node, index) => {
+    const text = node.textContent;
+    return before[index]?.text === text ? before[index] : { text, node };
+  });
+  const container = byId('facts');
+  kept.forEach(({ node }, index) => {
+    const place = container.children[index];
+    if (place === undefined) container.append(node);
+    else if (place !== node) place.replaceWith(node);
+  });
+  drawn.set('facts', kept);
+}
+
 function drawStatus({ chain = {}, wallet = {}, worker = {}, gpus = [], earnings = {}, disk = {}, ...node }) {
   const busy = worker.current_job ?? null;
   const pill = byId('accepting');
@@ -157,7 +174,7 @@ function drawStatus({ chain = {}, wallet = {}, worker = {}, gpus = [], earnings 
   const gpu = gpus[0];
   const reading = gpu && [gpu.utilisation_percent ?? null, gpu.temperature_c ?? null, gpu.power_w ?? null];
   const paid = node.jobs?.by_phase?.PAID ?? 0;
-  byId('facts').replaceChildren(
+  drawFacts(
     fact('Earned', `${amount(earnings.paid_wei)} ${chain.symbol ?? ''}`, `${amount(earnings.day_wei)} ${chain.symbol ?? ''} in the last day`, plural(paid, 'paid job')),
     fact('Chain head', chain.head === null || chain.head === undefined ? 'No block yet' : integer(chain.head),
       chain.rpc_ok ? el('span', {}, 'seen ', el('time', { 'data-at': chain.head_at }, ago(chain.head_at))) : el('span', { class: 'bad' }, chain.problem ?? 'The RPC endpoint does not answer'), `chain ${chain.chain_id ?? '–'}, read to ${integer(chain.cursor)}`),

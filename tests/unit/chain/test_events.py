@@ -118,6 +118,12 @@ def test_pointers_and_lengths_that_lead_nowhere_are_set_aside(word: int, value: 
     assert isinstance(event, JobAdded if harmless else Undecodable)
 
 
+def test_a_pointer_back_into_the_pointers_is_set_aside():
+    raw = job_added(number=2)
+    data = raw.data[:96] + bytes(32) + raw.data[128:]
+    assert problem(log(events.JOB_ADDED, data)) == "the pointer at byte 96 leads outside the data"
+
+
 def test_an_array_that_points_at_itself_costs_nothing():
     head = (1).to_bytes(32) + bytes(64) + (160).to_bytes(32) + (160).to_bytes(32)
     data = head + (64).to_bytes(32) + (0).to_bytes(32) * 64

@@ -8,11 +8,12 @@ import pytest
 from node.chain.client import Call, Chain
 from node.chain.devnet import dev_signer
 from node.chain.fees import GWEI, FeesAboveCap
+from node.chain.nonces import who_used_nonce
 from node.chain.txmanager import Failed, Mined, TxIntent, TxManager, TxSettings
 from node.errors import Fatal, RefusedByPolicy, Retryable, Unreachable
 from node.job.transactions import TxStatus
 from node.types import Address, Wei
-from tests.fakes.chain import FakeNode, MiningClock
+from tests.fakes.chain import FakeNode, MiningClock, PooledTx
 from tests.fakes.tx_store import MemoryTxStore
 
 CONTRACT = Address("0x" + "c0" * 20)
@@ -45,6 +46,12 @@ class World:
             clock=self.clock,
             chain_id=self.node.chain_id,
         )
+
+    @staticmethod
+    async def settle_tasks() -> None:
+        """Let every other task get as far as it can."""
+        for _ in range(50):
+            await asyncio.sleep(0)
 
     def nonces_of_ours_mined(self) -> list[int]:
         return [tx.nonce for tx in self.node.mined() if tx.payload is not None]
@@ -125,6 +132,13 @@ async def test_a_second_call_under_a_running_id_is_refused(world: World):
 async def test_ids_that_could_be_mistaken_for_others_are_refused(world: World, name: str):
     with pytest.raises(Fatal, match="intent id"):
         await world.manager.send(intent(name))
+
+
+async def test_a_checksummed_address_is_the_same_address(world: World):
+    call = Call(Address("0x52908400098527886E0F7030069857D2E4169EE7"), b"x", "pay")
+    first = await world.manager.send(TxIntent("pay", call))
+    assert isinstance(first, Mined)
+    assert await world.new_manager().send(TxIntent("pay", call)) == first
 
 
 # Refusals before a nonce
@@ -229,7 +243,25 @@ async def test_a_payload_refused_for_want_of_money_is_sent_again_unchanged(world
     assert len(set(world.node.broadcasts)) == 1
 
 
+async def test_the_first_payload_still_counts_when_its_replacement_went_astray(world: World):
+    world.node.needed_fee = 5 * GWEI
+    world.clock.at[9.5] = lambda: setattr(world.node, "forgets", 1)
+    world.clock.at[12.5] = lambda: setattr(world.node, "needed_fee", 0)
+    outcome = await world.manager.send(intent())
+    first, second = world.store.rows["j1:agree"].attempts
+    assert isinstance(outcome, Mined)
+    assert outcome.tx_hash == first.tx_hash != second.tx_hash
+    assert len(world.store.rows) == 1
+
+
 # The endpoint misbehaves
+
+
+async def test_an_endpoint_that_lags_is_not_asked_to_mine_a_used_nonce_again(world: World):
+    await world.manager.send(intent("j1:agree", b"1"))
+    world.node.pending_count = 0
+    await world.manager.send(intent("j2:agree", b"2"))
+    assert [payload.nonce for payload in world.node.broadcasts] == [0, 1]
 
 
 async def test_an_endpoint_that_dies_after_the_nonce_never_causes_a_second_one(world: World):
@@ -294,6 +326,17 @@ async def test_a_reorganisation_that_drops_the_transaction_brings_the_same_paylo
     assert {payload.nonce for payload in world.node.broadcasts} == {0}
 
 
+async def test_a_receipt_of_a_dropped_block_is_not_an_outcome(world: World):
+    def move() -> None:
+        world.node.keeps_stale_receipts = True
+        world.node.reorg(1, keep_transactions=True)
+
+    world.clock.at[2.0] = move
+    world.clock.at[9.0] = lambda: setattr(world.node, "keeps_stale_receipts", False)
+    await world.manager.send(intent())
+    assert world.clock.elapsed_s >= 9.0
+
+
 async def test_a_reorganisation_that_moves_the_transaction_is_followed(world: World):
     world.clock.at[2.0] = lambda: world.node.reorg(1, keep_transactions=True)
     outcome = await world.manager.send(intent())
@@ -303,6 +346,26 @@ async def test_a_reorganisation_that_moves_the_transaction_is_followed(world: Wo
 
 
 # Another wallet with the same key
+
+
+async def test_a_waiting_transaction_of_another_wallet_keeps_its_nonce(world: World):
+    world.node.pool.append(PooledTx("0x" + "fe" * 32, SIGNER.address, 0, 10**12, 1))
+    assert isinstance(await world.manager.send(intent()), Mined)
+    assert world.nonces_of_ours_mined() == [1]
+
+
+async def test_the_user_of_a_nonce_is_told_from_its_neighbours_in_one_block():
+    node = FakeNode()
+    node.mine(3)
+    node.pool = [PooledTx(f"0x{nonce:064x}", SIGNER.address, nonce, 10**12, 1) for nonce in range(5)]
+    node.mine(9)
+    chain = Chain(node)
+    for nonce in range(5):
+        taken = await who_used_nonce(chain, SIGNER.address, nonce, confirmed=10)
+        assert taken is not None
+        assert taken.tx_hash == f"0x{nonce:064x}"
+    assert await who_used_nonce(chain, SIGNER.address, 5, confirmed=10) is None
+    assert await who_used_nonce(chain, SIGNER.address, 0, confirmed=3) is None
 
 
 async def test_a_nonce_taken_by_another_wallet_is_proved_and_the_call_sent_under_the_next(world: World):
@@ -461,6 +524,7 @@ async def test_a_cancelled_caller_does_not_take_the_transaction_back(world: Worl
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
+    assert world.manager.busy
     assert isinstance(await world.manager.send(intent()), Mined)
     assert len(world.node.mined()) == 1
 
@@ -496,6 +560,23 @@ async def test_a_policy_refusal_gives_the_nonce_back():
     world = World(signer=ScriptedSigner(RefusedByPolicy("over the hourly cap")))
     assert await world.manager.send(intent()) == Failed("j1:agree", "over the hourly cap", None)
     assert isinstance(await world.manager.send(intent("j2:agree")), Mined)
+    assert world.nonces_of_ours_mined() == [0]
+
+
+async def test_a_refusal_under_way_leaves_no_gap_below_the_next_transaction():
+    class SlowRefusal(ScriptedSigner):
+        async def sign(self, tx: dict) -> bytes:
+            if tx["data"] == b"refused":
+                await World.settle_tasks()
+                raise RefusedByPolicy("not this one")
+            return await super().sign(tx)
+
+    world = World(signer=SlowRefusal())
+    refused, mined = await asyncio.gather(
+        world.manager.send(intent("j1:agree", b"refused")), world.manager.send(intent("j2:agree", b"2"))
+    )
+    assert isinstance(refused, Failed)
+    assert isinstance(mined, Mined)
     assert world.nonces_of_ours_mined() == [0]
 
 

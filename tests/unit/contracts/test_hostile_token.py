@@ -127,6 +127,18 @@ def test_a_credit_cannot_be_spent_on_another_deal(market: Market) -> None:
     assert (market.escrow("second"), held(market)) == (4 * TOKEN, 4 * TOKEN + credit(market, JC))
 
 
+def test_credits_add_up(market: Market) -> None:
+    for deal_id in ("first", "second"):
+        set_mood(market, GOOD)
+        market.submitted(deal_id=deal_id)
+        set_mood(market, REVERTS)
+        market.call(JC, "acceptResult")
+    assert (credit(market, RP), credit(market, JC)) == (6 * TOKEN, 4 * TOKEN)
+    set_mood(market, GOOD)
+    market.payments.send(RP, "withdraw", RP)
+    assert (market.balance(RP), held(market)) == (START + 2 * TOKEN, 4 * TOKEN)
+
+
 def wallet_party(market: Market) -> Contract:
     """Make a contract the job creator of the market's deal, with tokens."""
     wallet = market.evm.deploy(STRANGER, compiled("ReenteringWallet"))

@@ -104,9 +104,18 @@ async def test_a_gateway_that_is_down_leaves_the_result_unaccepted_until_the_run
 
 
 @pytest.mark.parametrize("url", ["", "ftp://provider.example", "http://user@provider.example"])
-async def test_a_provider_without_a_usable_address_is_not_downloaded_from(scene, url):
+async def test_a_provider_without_a_usable_address_is_not_taken(scene, url):
     scene.market.url = url
     scene.provider_serves()
+    outcome = await scene.requester().request(MODULE, INPUTS)
+    assert outcome.state is RunState.NO_PROPOSAL
+    assert "address" in outcome.reason
+    assert scene.market.tokens[REQUESTER] == 100 * TOKEN
+
+
+async def test_a_provider_that_takes_its_address_back_is_not_downloaded_from(scene):
+    scene.provider_serves()
+    scene.clock.at(40, lambda: setattr(scene.market, "url", ""))
     outcome = await scene.requester().request(MODULE, INPUTS)
     assert outcome.state is RunState.NOT_DOWNLOADED
 

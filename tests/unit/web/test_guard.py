@@ -62,5 +62,7 @@ async def test_a_browser_is_told_to_run_nothing_but_the_nodes_own_page(app, path
 
 async def test_published_content_is_sandboxed_because_a_job_wrote_it(app):
     headers = (await ask(app, "/ipfs/bafyx/outputs/page.html")).headers
-    assert headers["content-security-policy"].endswith("sandbox")
+    assert "script-src" not in headers["content-security-policy"]
+    assert headers["content-security-policy"].startswith("default-src 'none';")
+    assert headers["content-security-policy"].endswith("; sandbox allow-same-origin")
     assert headers["x-content-type-options"] == "nosniff"

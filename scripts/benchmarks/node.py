@@ -1,0 +1,308 @@
+"""The daemon's own cost: reaction times, idle load, and catching up, on Anvil with an instant renderer.
+
+Writes docs/benchmarks/node.md and node.json. Times are wall clock of one machine; the clock of the chain is
+the moment this process sees a block.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+from eth_abi.abi import encode
+
+from node import __version__
+from node.app.sandbox import Sandbox, sandbox
+from node.chain import events
+from node.chain.client import RawLog
+from node.chain.devnet import REQUESTER, dev_signer
+from node.chain.events import Payment, decode
+from node.job.deal import PaymentReason
+from node.job.spec import parse_inputs
+from node.web.app import listen
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = "sdv-pipeline:v1.1-lilypad2"
+JOBS = 100
+JOBS_PER_SECOND = 4
+IDLE_S = 30
+OFFERS = 100_000
+OFFERS_PER_TRANSACTION = 1_000
+
+# Emits JobAdded-like logs in a loop. Called with topic, count, end and the log's data: the first word of the
+# data becomes end - count, ..., end - 1.
+SPAMMER = "0x" + (
+    "6060360380606060003760203" + "55b" + "806040350360005260003582600" + "0a1600190038060" + "0d5700"
+)
+
+
+class Daemon:
+    """The node as its own process."""
+
+    def __init__(self, box: Sandbox, directory: Path, **sections: dict[str, object]) -> None:
+        probe = listen("127.0.0.1", 0)
+        probe.socket.close()
+        self.url = probe.url
+        settings = box.settings("provider", directory)
+        settings["http"] = {"port": probe.port, "public_url": probe.url}
+        settings["worker"] = {"profile": "fake:0"}
+        settings["log"] = {"format": "json"}
+        for section, values in sections.items():
+            settings.setdefault(section, {}).update(values)
+        self.config = directory / "node.toml"
+        lines = []
+        for section, values in settings.items():
+            lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+        self.config.write_text("\n".join(lines))
+        self.directory = directory
+        self.log = directory / "node.log"
+
+    @asynccontextmanager
+    async def running(self):
+        with self.log.open("w") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "node.cli.main", "--config", str(self.config), "start",
+                cwd=ROOT, stdout=log, stderr=log,
+            )  # fmt: skip
+            try:
+                yield process
+            finally:
+                with suppress(ProcessLookupError):
+                    process.terminate()
+                await process.wait()
+
+    async def status(self) -> dict | None:
+        with suppress(aiohttp.ClientError):
+            async with aiohttp.ClientSession() as session, session.get(f"{self.url}/api/v1/status") as answer:
+                return await answer.json()
+        return None
+
+    def logged(self, event: str) -> list[dict]:
+        found = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [entry for entry in found if entry.get("event") == event]
+
+
+def when(entry: dict) -> float:
+    return datetime.fromisoformat(entry["timestamp"]).timestamp()
+
+
+async def send(box: Sandbox, to: str, data: bytes, sender: str) -> str:
+    request = {"from": sender, "to": to, "data": "0x" + data.hex(), "gas": hex(5_000_000)}
+    return await box.market.rpc.call("eth_sendTransaction", [request])
+
+
+class Blocks:
+    """When this process first saw each block."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self._box = box
+        self.seen: dict[int, float] = {}
+
+    async def watch(self) -> None:
+        while True:
+            number = int(await self._box.market.rpc.call("eth_blockNumber", []), 16)
+            self.seen.setdefault(number, time.time())
+            await asyncio.sleep(0.005)
+
+
+async def answer_proposals(box: Sandbox, agreed: set[str]) -> None:
+    """Agree to every proposal, as a hundred requesters would."""
+    market, cursor = box.market, 0
+    sender = dev_signer(REQUESTER).address
+    while len(agreed) < JOBS:
+        head = await market.chain.head()
+        logs: list[RawLog] = []
+        if head.number > cursor:
+            logs = await market.chain.logs(cursor + 1, head.number, [market.addresses.payments], [events.PAYMENT])
+            cursor = head.number
+        for log in map(decode, logs):
+            proposed = isinstance(log, Payment) and log.reason == PaymentReason.TIMEOUT_COLLATERAL
+            if proposed and log.payee != sender and log.deal_id not in agreed:
+                agreed.add(log.deal_id)
+                deal = await market.contracts.get_deal(log.deal_id)
+                call = market.contracts.agree(deal)
+                await send(box, call.to, call.data, sender)
+        await asyncio.sleep(0.1)
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    at = lambda share: ordered[min(len(ordered) - 1, int(share * len(ordered)))]  # noqa: E731
+    return {"p50_s": round(statistics.median(ordered), 3), "p99_s": round(at(0.99), 3), "jobs": len(ordered)}
+
+
+async def reaction_times(directory: Path) -> dict:
+    async with sandbox(block_time_s=1) as box:
+        market, sender = box.market, dev_signer(REQUESTER).address
+        approve = market.contracts.approve(market.addresses.payments, 10**24)
+        await send(box, approve.to, approve.data, sender)
+        daemon = Daemon(
+            box,
+            directory,
+            chain={"poll_interval_s": 0.2},
+            admission={
+                "max_open_deals": 1000,
+                "max_open_proposals_per_requester": 1000,
+                "initial_job_s": 1.0,
+            },
+        )
+        async with daemon.running():
+            while not ((status := await daemon.status()) and status["worker"]["ready"] and status.get("accepting")):
+                await asyncio.sleep(0.1)
+            blocks = Blocks(box)
+            watching = asyncio.create_task(blocks.watch())
+            agreed: set[str] = set()
+            answering = asyncio.create_task(answer_proposals(box, agreed))
+            for number in range(JOBS):
+                call = market.contracts.run_job(MODULE, (f"Prompt=fox {number}",), sender)
+                await send(box, call.to, call.data, sender)
+                await asyncio.sleep(1 / JOBS_PER_SECOND)
+            await answering
+            while True:
+                status = await daemon.status()
+                if status["jobs"]["by_phase"].get("SUBMITTED", 0) == JOBS:
+                    break
+                await asyncio.sleep(0.2)
+            watching.cancel()
+        head = await market.chain.head()
+        posted = {}
+        for log in await market.chain.logs(0, head.number, [market.addresses.job_manager], [events.JOB_ADDED]):
+            posted[f"j{decode(log).number}"] = blocks.seen[log.block_number]
+        broadcast = {entry["intent"]: when(entry) for entry in daemon.logged("tx_broadcast")}
+        agree = [broadcast[f"{job}:propose:1"] - at for job, at in posted.items()]
+        result = []
+        for job in posted:
+            on_disk = os.stat(directory / "jobs" / job / "result").st_ctime
+            result.append(broadcast[f"{job}:submit_result:1"] - on_disk)
+        return {"offer_to_agree": quantiles(agree), "files_to_result": quantiles(result)}
+
+
+async def idle_cost(directory: Path) -> dict:
+    async with sandbox(block_time_s=1) as box:
+        daemon = Daemon(box, directory, chain={"poll_interval_s": 1.0})
+        async with daemon.running() as process:
+            while not ((status := await daemon.status()) and status["worker"]["ready"]):
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(10)
+            before = cpu_seconds(process.pid)
+            await asyncio.sleep(IDLE_S)
+            share = (cpu_seconds(process.pid) - before) / IDLE_S
+            rss = next(
+                int(line.split()[1]) * 1024
+                for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+                if line.startswith("VmRSS")
+            )
+    return {"cpu_share": round(share, 4), "rss_mb": round(rss / 1e6, 1), "over_s": IDLE_S}
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def catching_up(directory: Path) -> dict:
+    async with sandbox(block_time_s=None) as box:
+        rpc, manager = box.market.rpc, box.market.addresses.job_manager
+        sender = dev_signer(REQUESTER).address
+        await rpc.call("anvil_setCode", [manager, SPAMMER])
+        body = encode(
+            ["uint256", "address", "address", "bytes", "bytes[]"],
+            [0, sender, sender, MODULE.encode(), [b"Prompt=a red fox in snow at dawn", b"Steps=50", b"Seed=7"]],
+        )
+        for first in range(1, OFFERS + 1, OFFERS_PER_TRANSACTION):
+            head = encode(["uint256", "uint256"], [OFFERS_PER_TRANSACTION, first + OFFERS_PER_TRANSACTION])
+            data = bytes.fromhex(events.JOB_ADDED[2:]) + head + body
+            request = {"from": sender, "to": manager, "data": "0x" + data.hex(), "gas": hex(25_000_000)}
+            await rpc.call("eth_sendTransaction", [request])
+        await rpc.call("evm_increaseTime", [hex(7200)])
+        await box.market.mine()
+        target = (await box.market.chain.head()).number
+        daemon = Daemon(box, directory, chain={"poll_interval_s": 0.1, "lookback_blocks": 1_000_000})
+        async with daemon.running():
+            while True:
+                status = await daemon.status()
+                if status and (status["chain"]["cursor"] or 0) >= target:
+                    ended = time.time()
+                    break
+                await asyncio.sleep(0.05)
+            started = when(daemon.logged("node_started")[0])
+        with sqlite3.connect(directory / "journal.sqlite") as journal:
+            (journaled,) = journal.execute("SELECT count(*) FROM jobs").fetchone()
+        if journaled != OFFERS:
+            raise SystemExit(f"{journaled} of {OFFERS} offers are in the journal")
+        seconds = ended - started
+        size = sum(file.stat().st_size for file in directory.glob("journal.sqlite*"))
+        return {
+            "events": OFFERS,
+            "seconds": round(seconds, 2),
+            "events_per_second": round(OFFERS / seconds),
+            "journal_bytes_per_event": round(size / OFFERS),
+        }
+
+
+def parse_speed() -> dict:
+    """The limit of pure parsing on this machine, to read the catching-up figure against."""
+    inputs = ("Prompt=a red fox in snow at dawn", "Steps=50", "Seed=7")
+    began, count = time.perf_counter(), 20_000
+    for _ in range(count):
+        parse_inputs(MODULE, inputs)
+    return {"parse_inputs_us": round((time.perf_counter() - began) / count * 1e6, 1)}
+
+
+def report(figures: dict) -> str:
+    agree, result, idle, catch = (
+        figures[name] for name in ("offer_to_agree", "files_to_result", "idle", "catching_up")
+    )
+    return f"""# The daemon's own cost
+
+Made by `scripts/bench node` with sdv-node {__version__}, {figures["machine"]}, {figures["date"]}.
+Anvil on the same machine, 1 s blocks, instant fake renderer, one journal commit (fsync) per step.
+
+| measure | value | target |
+|---|---|---|
+| JobAdded visible to `agree` broadcast, p50 / p99 of {agree["jobs"]} jobs | {agree["p50_s"]} s / {agree["p99_s"]} s | |
+| files on disk to `addResult` broadcast, p50 / p99 of {result["jobs"]} jobs | {result["p50_s"]} s / {result["p99_s"]} s | |
+| idle CPU of the daemon without its worker, over {idle["over_s"]} s | {idle["cpu_share"]:.2%} of a core | under 1 % |
+| RSS of the daemon without its worker | {idle["rss_mb"]} MB | under 150 MB |
+| catching up over {catch["events"]:,} JobAdded logs, decoding and journal included | {catch["events_per_second"]:,} events/s | at least 10,000 |
+| journal size | {catch["journal_bytes_per_event"]} bytes an offer | |
+| parsing one offer's inputs (part of catching up) | {figures["parse"]["parse_inputs_us"]} us | |
+
+How they are read: "visible" is the moment a separate process polling every 5 ms first sees the block; the
+broadcast is the node's own log line after the endpoint took the payload; "on disk" is the rename of the
+finished result directory. The time to `agree` holds up to one poll interval (0.2 s here), the evaluation of
+offers one after the other, and three fsyncs; blocks carry about {JOBS_PER_SECOND} offers each, so the later ones of
+a block wait for the earlier ones.
+"""
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as root:
+        figures = {"machine": f"{os.cpu_count()} cores {platform.machine()}", "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+        for name in ("reaction", "idle", "catching_up"):
+            (Path(root) / name).mkdir(mode=0o700)
+        print("reaction times over 100 jobs, about a minute", flush=True)
+        figures |= await reaction_times(Path(root) / "reaction")
+        print("idle cost, 40 seconds", flush=True)
+        figures["idle"] = await idle_cost(Path(root) / "idle")
+        print("catching up over 100,000 offers, about a minute", flush=True)
+        figures["catching_up"] = await catching_up(Path(root) / "catching_up")
+        figures["parse"] = parse_speed()
+    folder = ROOT / "docs" / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "node.json").write_text(json.dumps(figures, indent=2) + "\n")
+    (folder / "node.md").write_text(report(figures))
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,120 @@
+"""The shipped unit is correct, starts what exists, and stays hardened."""
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[3] / "systemd"
+UNIT = FOLDER / "sdv-node.service"
+
+
+def settings(name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+
+
+def tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed (Debian and Ubuntu: apt-get install systemd)")
+    return path
+
+
+def test_systemd_finds_nothing_to_say_about_the_unit(tmp_path):
+    # The command is not installed on this machine; a misspelt setting is told on stderr alone.
+    copy = tmp_path / UNIT.name
+    copy.write_text(re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE))
+    done = subprocess.run(
+        [tool("systemd-analyze"), "verify", "--man=no", str(copy)], capture_output=True, text=True
+    )
+    about_us = [line for line in done.stderr.splitlines() if UNIT.name in line or str(tmp_path) in line]
+    assert about_us == []
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_misspelt_setting_would_be_found(tmp_path):
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("NoNewPrivileges=", "NoNewPriviledges="))
+    done = subprocess.run(
+        [tool("systemd-analyze"), "verify", "--man=no", str(copy)], capture_output=True, text=True
+    )
+    assert "NoNewPriviledges" in done.stderr
+
+
+def test_the_exposure_is_two_or_less_as_systemd_counts():
+    done = subprocess.run(
+        [tool("systemd-analyze"), "security", "--offline=true", "--threshold=20", "--no-pager", str(UNIT)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+
+
+def test_the_command_is_one_the_node_understands():
+    (command,) = settings("ExecStart")
+    program, *arguments = shlex.split(command)
+    assert program == "/opt/sdv-node/.venv/bin/sdv-node"
+    assert arguments == ["--config", "/etc/sdv-node/config.toml", "start"]
+    done = subprocess.run(
+        [sys.executable, "-m", "node.cli.main", *arguments, "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Run the node until it is told to stop" in done.stdout
+
+
+def test_systemd_waits_for_readiness_watches_and_takes_word_from_the_node_alone():
+    assert settings("Type") == ["notify"]
+    assert settings("NotifyAccess") == ["main"]
+    assert settings("WatchdogSec") == ["3min"]
+
+
+def test_the_password_comes_as_a_credential_and_is_where_the_readme_says():
+    (credential,) = settings("LoadCredential")
+    name, _, path = credential.partition(":")
+    readme = (FOLDER / "README.md").read_text()
+    assert f"/run/credentials/{UNIT.name}/{name}" in readme
+    assert path in readme
+    assert not re.search(r"^Environment=.*(password|key)", UNIT.read_text(), re.IGNORECASE | re.MULTILINE)
+
+
+def test_the_user_and_the_directories_are_made_by_systemds_own_tools(tmp_path):
+    for folder, source in (("sysusers.d", "sysusers"), ("tmpfiles.d", "tmpfiles")):
+        target = tmp_path / "usr" / "lib" / folder
+        target.mkdir(parents=True)
+        shutil.copy(FOLDER / f"sdv-node.{source}.conf", target / "sdv-node.conf")
+    (tmp_path / "etc").mkdir()
+    users = subprocess.run(
+        [tool("systemd-sysusers"), f"--root={tmp_path}", "sdv-node.conf"], capture_output=True, text=True
+    )
+    assert users.returncode == 0, users.stderr
+    passwd = (tmp_path / "etc" / "passwd").read_text()
+    ours = next(line for line in passwd.splitlines() if line.startswith("sdv-node:"))
+    assert ours.split(":")[4:6] == ["sdv-node compute provider", "/var/lib/sdv-node"]
+    assert re.search(r"^video:[^:]*:\d+:sdv-node$", (tmp_path / "etc" / "group").read_text(), re.MULTILINE)
+    made = subprocess.run(
+        [tool("systemd-tmpfiles"), f"--root={tmp_path}", "--create", "sdv-node.conf"],
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "etc" / "sdv-node").stat().st_mode & 0o777 == 0o750
+
+
+def test_the_unit_names_the_user_that_is_made():
+    assert settings("User") == ["sdv-node"]
+    lines = (FOLDER / "sdv-node.sysusers.conf").read_text().splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("u ")] == settings("User")
+
+
+def test_the_unit_has_each_single_setting_once():
+    parser = configparser.RawConfigParser(strict=False)
+    repeatable = {"Environment", "SystemCallFilter", "DeviceAllow"}
+    names = re.findall(r"^([A-Z]\w+)=", UNIT.read_text(), re.MULTILINE)
+    assert {name for name in names if names.count(name) > 1} <= repeatable
+    parser.read(UNIT)
+    assert parser.sections() == ["Unit", "Service", "Install"]
