@@ -54,7 +54,10 @@ async def open_market(section: ChainSection) -> AsyncIterator[OpenMarket]:
     rpc = Rpc(section.rpc_url)
     try:
         chain = Chain(rpc)
-        found = await chain.chain_id()
+        try:
+            found = await chain.chain_id()
+        except Unreachable as error:
+            raise Unreachable(f"{error}: check chain.rpc_url and that the endpoint is up") from error
         if section.chain_id and found != section.chain_id:
             raise Misconfigured(
                 f"the RPC endpoint serves chain {found}, not chain {section.chain_id}: "

@@ -16,6 +16,7 @@ TOKENS = 10_000 * 10**18
 GAS_MONEY = 100 * 10**18
 DEV_PASSWORD = "development"  # noqa: S105 - protects keys that everybody knows
 DEV_SCRYPT_COST = 4096
+HTTP_PORT = 8470
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,17 @@ class Sandbox:
             "admission": {"min_free_disk_gb": 0.2},
         }
 
-    def write_config(self, path: Path) -> None:
-        """Write a settings file for a provider and a requester on this devnet, with its data beside it."""
-        data_dir = path.absolute().parent / f"{path.stem}-data"
-        lines = []
-        for section, values in self.settings("provider", data_dir).items():
-            lines.append(f"[{section}]")
-            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-        path.write_text("\n".join(lines) + "\n")
+    def write_configs(self, folder: Path) -> None:
+        """Write ``provider.toml`` and ``requester.toml`` for this devnet, each with its data beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for role in ("provider", "requester"):
+            sections = self.settings(role, folder.absolute() / role)
+            if role == "provider":
+                sections["http"] = {"port": HTTP_PORT, "public_url": f"http://127.0.0.1:{HTTP_PORT}"}
+            lines = []
+            for section, values in sections.items():
+                lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+            (folder / f"{role}.toml").write_text("\n".join(lines) + "\n")
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from node.chain.rpc import RpcError
 from node.errors import Fatal, Unreachable
 from node.types import Address, BlockHash, BlockNumber
 
-_FIRST_RANGE = 2_000
+_FIRST_RANGE = 500
 _LARGEST_RANGE = 50_000
 _CROWDED = 10_000
 """Logs in one answer above which the next range is halved, so that a flood stays bounded in memory."""

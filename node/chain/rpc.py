@@ -4,7 +4,6 @@ Uses web3's AsyncHTTPProvider without its middleware and formatters, which cost 
 the request itself. Owns the HTTP session (kept alive, bounded in time and size); knows no contracts.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,8 +75,9 @@ class Rpc:
         self._provider = AsyncHTTPProvider(
             URI(url), request_kwargs={"timeout": self._timeout}, exception_retry_configuration=None
         )
+        self._url = url
+        self._headers = self._provider.get_request_headers()
         self._session: aiohttp.ClientSession | None = None
-        self._opening = asyncio.Lock()
 
     async def call(self, method: str, params: Sequence[object]) -> Any:
         """Return the raw ``result`` of one request.
@@ -85,15 +85,17 @@ class Rpc:
         Raises RpcError when the endpoint refuses, BadReply when its answer is no JSON-RPC answer, and
         Unreachable when there is none within the time limit.
         """
-        if self._session is None:
-            await self._open()
+        request = self._provider.encode_rpc_request(RPCEndpoint(method), list(params))
         try:
-            response: Any = await self._provider.make_request(RPCEndpoint(method), list(params))
+            async with self._connected().post(self._url, data=request, headers=self._headers) as reply:
+                reply.raise_for_status()
+                raw = await reply.read()
+            response: Any = self._provider.decode_rpc_response(raw)
         except _TRANSPORT_ERRORS as error:
             raise Unreachable(
                 f"RPC endpoint {self.name} did not answer {method}: {type(error).__name__}{_short(error)}"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadReply(
                 f"RPC endpoint {self.name} answered {method} with something that is not JSON"
             ) from error
@@ -108,23 +110,21 @@ class Rpc:
 
     async def close(self) -> None:
         """Close the connections."""
-        self._session = None
-        await self._provider.disconnect()
-        self._provider._request_session_manager.session_pool.shutdown(wait=False)  # noqa: SLF001 - web3 leaves its threads running
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
-    async def _open(self) -> None:
-        async with self._opening:
-            if self._session is not None:
-                return
-            # web3's own session closes the connection after each request; ours keeps it alive.
-            session = aiohttp.ClientSession(
+    def _connected(self) -> aiohttp.ClientSession:
+        # Our own session: web3's closes the connection after each request, and guards it with a lock taken in
+        # threads, which a cancelled caller leaves locked, so that the process never ends.
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
                 response_class=_Reply,
                 connector=aiohttp.TCPConnector(limit=8, keepalive_timeout=30.0),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
-            await self._provider.cache_async_session(session)
-            self._session = session
+        return self._session
 
 
 def _rpc_error(failure: Any) -> RpcError:

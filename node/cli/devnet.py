@@ -21,7 +21,10 @@ def devnet() -> None:
     "--block-time", type=click.IntRange(0, 60), default=1, show_default=True, help="Seconds; 0: on demand."
 )
 @click.option(
-    "--write-config", type=click.Path(path_type=Path), metavar="FILE", help="Settings for a node on it."
+    "--write-config",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write provider.toml and requester.toml for it there.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line when it is up.")
 def up(port: int, block_time: int, write_config: Path | None, as_json: bool) -> None:
@@ -32,8 +35,9 @@ def up(port: int, block_time: int, write_config: Path | None, as_json: bool) -> 
 
     \b
     Example:
-      sdv-node devnet up --write-config dev.toml
-      sdv-node --config dev.toml start
+      sdv-node devnet up --write-config dev
+      sdv-node --config dev/provider.toml start
+      sdv-node --config dev/requester.toml run sdv-pipeline -i Prompt="a red fox"
     """
     asyncio.run(_up(port, block_time or None, write_config, as_json))
 
@@ -46,7 +50,7 @@ async def _up(port: int, block_time_s: int | None, write_config: Path | None, as
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with sandbox(port=port, block_time_s=block_time_s) as box:
         if write_config is not None:
-            box.write_config(write_config)
+            box.write_configs(write_config)
         document = {
             "rpc_url": box.market.url,
             "chain_id": box.market.chain_id,
@@ -62,6 +66,6 @@ async def _up(port: int, block_time_s: int | None, write_config: Path | None, as
             for role in ROLES:
                 click.echo(f"  {role:<10}  {box.address(role)}")
             if write_config is not None:
-                click.echo(f"  settings    {write_config}: sdv-node --config {write_config} start")
+                click.echo(f"  settings    {write_config}/provider.toml and {write_config}/requester.toml")
             click.echo("Ctrl-C stops it.")
         await stop.wait()

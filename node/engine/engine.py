@@ -16,7 +16,7 @@ from node.clock import Clock
 from node.engine.book import Book
 from node.errors import JobFailed, Retryable
 from node.job.effects import Effect, EffectKind
-from node.job.events import CannotDeliver, JobEvent, OfferDeclined, OfferSeen
+from node.job.events import CannotDeliver, JobEvent, OfferSeen
 from node.job.job import Job, job_id_for
 from node.job.transition import due, open_job, transition
 from node.journal.records import Commit, CursorRow, Entry, JobRow, LedgerRow, Recovered, SkippedLog
@@ -162,7 +162,7 @@ class Engine:
         changed: dict[JobId, Job] = {}
         for job_id, event in events:
             job = changed.get(job_id) or self._book.get(job_id)
-            if isinstance(event, OfferSeen | OfferDeclined):
+            if isinstance(event, OfferSeen):
                 if job is not None or await self._is_old(event.offer.number):
                     continue
                 after, effects = open_job(event)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from node.clock import Clock
 from node.engine.book import Book
-from node.job.events import JobEvent
+from node.job.events import JobEvent, OfferSeen
 from node.job.job import Job
 from node.job.phase import Phase
 from node.job.progress import Progress
@@ -106,9 +106,7 @@ class Snapshot:
 
     def job_changed(self, job: Job, event: JobEvent) -> None:
         """Take note of one step of a job."""
-        if job.phase == Phase.SEEN or (
-            job.phase == Phase.REFUSED and type(event).__name__ == "OfferDeclined"
-        ):
+        if isinstance(event, OfferSeen):
             self._counters.offer_seen()
         if job.phase != Phase.RENDERING:
             self._progress.pop(job.job_id, None)

@@ -28,14 +28,6 @@ class OfferSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class OfferDeclined:
-    """An offer refused at first sight, before any question to the chain."""
-
-    offer: Offer
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Admitted:
     """Admission said yes: these are the terms that we propose until ``propose_until``."""
 
@@ -146,7 +138,6 @@ class ClaimRefused:
 
 JobEvent = (
     OfferSeen
-    | OfferDeclined
     | Admitted
     | Declined
     | ProposalRefused

@@ -17,7 +17,6 @@ from node.job.events import (
     JudgeWindowPassed,
     MediationWindowPassed,
     MediatorDrawn,
-    OfferDeclined,
     OfferSeen,
     ProposalMined,
     ProposalRefused,
@@ -34,11 +33,9 @@ from node.types import Wei
 Step = tuple[Job, tuple[Effect, ...]]
 
 
-def open_job(event: OfferSeen | OfferDeclined) -> Step:
+def open_job(event: OfferSeen) -> Step:
     """Return the job an offer begins with."""
     job_id = job_id_for(event.offer.number)
-    if isinstance(event, OfferDeclined):
-        return Job(job_id=job_id, offer=event.offer, phase=Phase.REFUSED, reason=event.reason), ()
     job = Job(job_id=job_id, offer=event.offer, phase=Phase.SEEN)
     return job, (Effect(job_id, EffectKind.EVALUATE),)
 
@@ -153,7 +150,6 @@ def _mediator_drawn(job: Job, event: MediatorDrawn) -> Step:
 
 ALREADY_PAST: dict[type, frozenset[Phase]] = {
     OfferSeen: frozenset(Phase),
-    OfferDeclined: frozenset(Phase),
     Admitted: frozenset(Phase) - {Phase.SEEN},
     Declined: frozenset(Phase) - {Phase.SEEN},
     ProposalMined: frozenset(Phase) - {Phase.SEEN, Phase.PROPOSING},

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from node.clock import Clock
 from node.job.effects import Effect, EffectKind
-from node.job.events import OfferDeclined, OfferSeen
+from node.job.events import OfferSeen
 from node.job.job import Job
 from node.job.transition import open_job, transition
 from node.journal.codec import decode_event, decode_job, encode_event, encode_job
@@ -165,7 +165,7 @@ class Journal:
         for row in await self.timeline(job_id):
             event = decode_event(row.event, row.body)
             if job is None:
-                if not isinstance(event, OfferSeen | OfferDeclined):
+                if not isinstance(event, OfferSeen):
                     raise ValueError(f"{job_id} begins with {row.event}")
                 job, _ = open_job(event)
             else:

@@ -25,7 +25,6 @@ from node.job.events import (
     JobEvent,
     MediatorDrawn,
     Offer,
-    OfferDeclined,
     OfferSeen,
     ProposalMined,
 )
@@ -115,6 +114,8 @@ class MarketFeed:
         for raw in logs.logs:
             log = decode(raw)
             match log:
+                case JobAdded() if log.number > MAX_JOB_NUMBER:
+                    _skip(batch, log.ref, None, "the job number is larger than any real market gives")
                 case JobAdded():
                     at = logs.last.timestamp if stale else await self._time(raw, times)
                     self._offer(batch, log, at)
@@ -151,8 +152,10 @@ class MarketFeed:
         return times[log.block_number]
 
     def _offer(self, batch: FeedBatch, log: JobAdded, at: int) -> None:
-        if log.number > MAX_JOB_NUMBER:
-            _skip(batch, log.ref, None, "the job number is larger than any real market gives")
+        age = batch.head.timestamp - at
+        if age > self._policy.max_age_s:
+            # Not even read: a node that was away a long time catches up over offers that are long gone.
+            _skip(batch, log.ref, log.number, f"posted {age} s ago, older than {self._policy.max_age_s} s")
             return
         try:
             spec = parse_inputs(log.module, log.inputs)
@@ -171,11 +174,7 @@ class MarketFeed:
             posted_at=at,
             spec=spec,
         )
-        age = batch.head.timestamp - at
-        event: OfferSeen | OfferDeclined = OfferSeen(offer)
-        if age > self._policy.max_age_s:
-            event = OfferDeclined(offer, f"posted {age} s ago, older than {self._policy.max_age_s} s")
-        batch.events.append((job_id_for(log.number), event))
+        batch.events.append((job_id_for(log.number), OfferSeen(offer)))
 
     def _payment(self, batch: FeedBatch, job_id: JobId, log: Payment, at: int) -> None:
         batch.payments.append(

@@ -352,6 +352,7 @@ async def test_a_waiting_transaction_of_another_wallet_keeps_its_nonce(world: Wo
     world.node.pool.append(PooledTx("0x" + "fe" * 32, SIGNER.address, 0, 10**12, 1))
     assert isinstance(await world.manager.send(intent()), Mined)
     assert world.nonces_of_ours_mined() == [1]
+    assert list(world.store.rows) == ["j1:agree"]
 
 
 async def test_the_user_of_a_nonce_is_told_from_its_neighbours_in_one_block():

@@ -12,7 +12,6 @@ from node.job.events import (
     JudgeWindowPassed,
     MediationWindowPassed,
     MediatorDrawn,
-    OfferDeclined,
     OfferSeen,
     ProposalMined,
     ProposalWindowPassed,
@@ -67,8 +66,6 @@ def test_a_job_goes_from_offer_to_paid_and_each_step_orders_the_next():
 
 
 def test_a_declined_offer_is_refused_with_its_reason():
-    job, effects = open_job(OfferDeclined(make_offer(), "too old"))
-    assert (job.phase, job.reason, effects) == (Phase.REFUSED, "too old", ())
     job, _ = transition(make_job(Phase.SEEN), Declined("no mediator"))
     assert (job.phase, job.reason) == (Phase.REFUSED, "no mediator")
 
