@@ -17,6 +17,10 @@ class Retryable(NodeError):
     exit_code = 75
 
 
+class NotYet(Retryable):
+    """Nothing is wrong, the moment has not come: asked again without a word to the operator."""
+
+
 class Unreachable(Retryable):
     """A peer (RPC endpoint, gateway, worker socket) did not answer."""
 

@@ -13,7 +13,7 @@ from node.admission.pricing import price_wei, terms
 from node.admission.rules import Facts, verdict
 from node.chain.client import Block, NetworkFees, Transaction
 from node.config import AdmissionSection, DealSection, PricingSection
-from node.errors import Retryable
+from node.errors import NotYet
 from node.job.deal import Deal, MarketPlace, deal_id_for
 from node.job.effects import Effect
 from node.job.events import Admitted, Declined, JobEvent
@@ -68,7 +68,7 @@ class Exposure:
     paused: bool
 
 
-class NotNow(Retryable):
+class NotNow(NotYet):
     """The offer cannot be taken at this moment; it is asked again while it is young."""
 
 

@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from node.clock import Clock
 from node.engine.book import Book
-from node.errors import JobFailed, Retryable
+from node.errors import JobFailed, NotYet, Retryable
 from node.job.effects import Effect, EffectKind
 from node.job.events import CannotDeliver, JobEvent, OfferSeen
 from node.job.job import Job, job_id_for
@@ -226,4 +226,5 @@ class Engine:
 
     def _say_retry(self, state: RetryCallState) -> None:
         problem = state.outcome.exception() if state.outcome else None
-        self._log.warning("effect_retried", attempt=state.attempt_number, problem=str(problem))
+        say = self._log.debug if isinstance(problem, NotYet) else self._log.warning
+        say("effect_retried", attempt=state.attempt_number, problem=str(problem))
