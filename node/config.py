@@ -104,6 +104,7 @@ class MarketSection(Section):
 
     modules: Annotated[tuple[str, ...], Field(max_length=64)]
     mediators: Annotated[tuple[ConfigAddress, ...], Field(max_length=8)]
+    allow_toy_models: bool
 
 
 class PricingSection(Section):

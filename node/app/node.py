@@ -43,7 +43,7 @@ from node.settlement.claims import Claims
 from node.settlement.submission import Submission
 from node.types import Address
 from node.web.app import Listener, build_app, listen, serve_on
-from node.worker.pool import WorkerPool
+from node.worker.pool import WorkerPool, is_toy
 from node.worker.settings import WorkerSettings
 
 GAUGES_EVERY_S = 10.0
@@ -319,6 +319,11 @@ class _Wiring:
         )
 
     def _worker_problem(self) -> str | None:
+        if not self.config.market.allow_toy_models and is_toy(self.config.worker.profile):
+            return (
+                f"profile {self.config.worker.profile} has toy models: set worker.profile to one with real "
+                "weights, or market.allow_toy_models on a private market"
+            )
         if self.pool.ready:
             return None
         status = self.pool.status()

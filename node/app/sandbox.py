@@ -47,7 +47,7 @@ class Sandbox:
                 "poll_interval_s": 0.2,
             },
             "wallet": {"keystore": str(keystore), "password_file": str(password)},
-            "market": {"mediators": [self.address("mediator")]},
+            "market": {"mediators": [self.address("mediator")], "allow_toy_models": True},
             "admission": {"min_free_disk_gb": 0.2},
         }
 

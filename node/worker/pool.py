@@ -242,3 +242,8 @@ def _files(finished: Finished) -> RenderedFiles:
 def _inputs_key(spec: JobSpec) -> str:
     document = json.dumps([spec.module, spec.tunables()], sort_keys=True)
     return hashlib.sha256(document.encode()).hexdigest()
+
+
+def is_toy(profile: str) -> bool:
+    """Return whether a profile's models were never trained: a private market may offer it, a real one not."""
+    return is_fake(profile) or load_profile(profile).made_here

@@ -122,7 +122,9 @@ async def answer_proposals(box: Sandbox, agreed: set[str]) -> None:
         head = await market.chain.head()
         logs: list[RawLog] = []
         if head.number > cursor:
-            logs = await market.chain.logs(cursor + 1, head.number, [market.addresses.payments], [events.PAYMENT])
+            logs = await market.chain.logs(
+                cursor + 1, head.number, [market.addresses.payments], [events.PAYMENT]
+            )
             cursor = head.number
         for log in map(decode, logs):
             proposed = isinstance(log, Payment) and log.reason == PaymentReason.TIMEOUT_COLLATERAL
@@ -156,7 +158,9 @@ async def reaction_times(directory: Path) -> dict:
             },
         )
         async with daemon.running():
-            while not ((status := await daemon.status()) and status["worker"]["ready"] and status.get("accepting")):
+            while not (
+                (status := await daemon.status()) and status["worker"]["ready"] and status.get("accepting")
+            ):
                 await asyncio.sleep(0.1)
             blocks = Blocks(box)
             watching = asyncio.create_task(blocks.watch())
@@ -175,7 +179,9 @@ async def reaction_times(directory: Path) -> dict:
             watching.cancel()
         head = await market.chain.head()
         posted = {}
-        for log in await market.chain.logs(0, head.number, [market.addresses.job_manager], [events.JOB_ADDED]):
+        for log in await market.chain.logs(
+            0, head.number, [market.addresses.job_manager], [events.JOB_ADDED]
+        ):
             posted[f"j{decode(log).number}"] = blocks.seen[log.block_number]
         broadcast = {entry["intent"]: when(entry) for entry in daemon.logged("tx_broadcast")}
         agree = [broadcast[f"{job}:propose:1"] - at for job, at in posted.items()]
@@ -216,7 +222,13 @@ async def catching_up(directory: Path) -> dict:
         await rpc.call("anvil_setCode", [manager, SPAMMER])
         body = encode(
             ["uint256", "address", "address", "bytes", "bytes[]"],
-            [0, sender, sender, MODULE.encode(), [b"Prompt=a red fox in snow at dawn", b"Steps=50", b"Seed=7"]],
+            [
+                0,
+                sender,
+                sender,
+                MODULE.encode(),
+                [b"Prompt=a red fox in snow at dawn", b"Steps=50", b"Seed=7"],
+            ],
         )
         for first in range(1, OFFERS + 1, OFFERS_PER_TRANSACTION):
             head = encode(["uint256", "uint256"], [OFFERS_PER_TRANSACTION, first + OFFERS_PER_TRANSACTION])
@@ -291,7 +303,10 @@ a block wait for the earlier ones.
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as root:
-        figures = {"machine": f"{os.cpu_count()} cores {platform.machine()}", "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+        figures = {
+            "machine": f"{os.cpu_count()} cores {platform.machine()}",
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        }
         for name in ("reaction", "idle", "catching_up"):
             (Path(root) / name).mkdir(mode=0o700)
         print("reaction times over 100 jobs, about a minute", flush=True)

@@ -11,10 +11,9 @@ from node.requester.outcome import RunState
 MODULE = "sdv-pipeline:v1.1-lilypad2"
 INPUTS = ("Prompt=an astronaut floating against a white background",)
 
-PHASES = ("SEEN", "PROPOSING", "PROPOSED", "AGREED", "RENDERING", "PUBLISHING", "SUBMITTING", "SUBMITTED", "PAID")
-WRITES = tuple(
-    f"{write}:{effect}" for effect in ("propose", "submit_result") for write in ("reserve", "record", "settle")
-)
+PHASES = "SEEN PROPOSING PROPOSED AGREED RENDERING PUBLISHING SUBMITTING SUBMITTED PAID".split()
+STEPS = ("reserve", "record", "settle")
+WRITES = [f"{step}:{effect}" for effect in ("propose", "submit_result") for step in STEPS]
 BOUNDARIES = [f"{when}:{what}" for what in (*PHASES, *WRITES) for when in ("before", "after")]
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.slow]

@@ -1,4 +1,4 @@
-"""What the command line says when something is missing or wrong: one sentence and the documented exit code."""
+"""What the command line says when something is missing or wrong: one sentence and an exit code."""
 
 import json
 import socket
@@ -61,7 +61,7 @@ def one_sentence(text):
 
 def test_invalid_inputs_are_all_named_at_once_and_nothing_is_sent(command, settings):
     code, _, err = command(
-        *settings(), "run", "sdv-pipeline:v1.1-lilypad2", "-i", "Steps=4", "-i", "VideoSteps=71", "-i", "Sped=1"
+        *settings(), "run", "sdv-pipeline", "-i", "Steps=4", "-i", "VideoSteps=71", "-i", "Sped=1"
     )
     assert code == 2
     for named in ("Steps", "VideoSteps", "Sped"):

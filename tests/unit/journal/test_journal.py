@@ -45,7 +45,8 @@ def agreed_job():
 
 async def test_a_commit_is_found_again_with_its_cursor_and_its_open_orders(journal):
     job, entries = agreed_job()
-    await journal.commit(Commit(entries=tuple(entries), cursor=CURSOR, done=("j1:evaluate:1", "j1:propose:1")))
+    done = ("j1:evaluate:1", "j1:propose:1")
+    await journal.commit(Commit(entries=tuple(entries), cursor=CURSOR, done=done))
     found = await journal.recover()
     assert [row.job for row in found.jobs] == [job]
     assert found.effects == (Effect("j1", EffectKind.RENDER, 1),)
@@ -75,9 +76,8 @@ async def test_a_commit_that_fails_leaves_nothing_behind(journal, database):
 
 
 async def test_a_payment_log_read_twice_counts_once(journal):
-    row = LedgerRow(
-        TX, 3, 12, make_deal().deal_id, PROVIDER, TOKEN, PaymentReason.JOB_PAYMENT, PaymentDirection.PAID_OUT, 50
-    )
+    paid = (PaymentReason.JOB_PAYMENT, PaymentDirection.PAID_OUT)
+    row = LedgerRow(TX, 3, 12, make_deal().deal_id, PROVIDER, TOKEN, *paid, 50)
     await journal.commit(Commit(payments=(row,)))
     await journal.commit(Commit(payments=(row,)))
     assert await journal.earned_wei(PROVIDER) == TOKEN
