@@ -313,7 +313,7 @@ async def test_a_second_viewer_costs_the_first_nothing(page: Page, node: ServedN
     node.source.render(job_id, "video", 2)
     await expect(page.locator("#running")).to_contain_text("step 2 of 25")
     async with asyncio.timeout(10):
-        while node.source.subscribers != 1:  # noqa: ASYNC110 - the browser closes its connection in its own time
+        while node.source.subscribers != 1:
             await asyncio.sleep(0.05)
 
 

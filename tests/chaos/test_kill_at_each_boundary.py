@@ -11,7 +11,17 @@ from node.requester.outcome import RunState
 MODULE = "sdv-pipeline:v1.1-lilypad2"
 INPUTS = ("Prompt=an astronaut floating against a white background",)
 
-PHASES = "SEEN PROPOSING PROPOSED AGREED RENDERING PUBLISHING SUBMITTING SUBMITTED PAID".split()
+PHASES = [
+    "SEEN",
+    "PROPOSING",
+    "PROPOSED",
+    "AGREED",
+    "RENDERING",
+    "PUBLISHING",
+    "SUBMITTING",
+    "SUBMITTED",
+    "PAID",
+]
 STEPS = ("reserve", "record", "settle")
 WRITES = [f"{step}:{effect}" for effect in ("propose", "submit_result") for step in STEPS]
 BOUNDARIES = [f"{when}:{what}" for what in (*PHASES, *WRITES) for when in ("before", "after")]

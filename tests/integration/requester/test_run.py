@@ -55,7 +55,7 @@ async def together(ours, theirs):
 
 async def until(condition) -> None:
     """Look again and again, as everybody on a chain does."""
-    while not await condition():  # noqa: ASYNC110 - what changes is on the chain, nothing here could be set
+    while not await condition():
         await asyncio.sleep(0.02)
 
 

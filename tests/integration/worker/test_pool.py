@@ -54,7 +54,7 @@ def environment_of(pid):
 async def until(condition):
     async with asyncio.timeout(20):
         # What is waited for happens in another process, so there is no event to wait on.
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.01)
 
 
