@@ -6,7 +6,7 @@ Unknown keys are errors. Secrets are never settings, only the paths of their fil
 import os
 import tomllib
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +32,10 @@ def _optional_address(value: object) -> object:
 
 
 def _tokens(value: object) -> object:
-    amount = Decimal(str(value))
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation as error:
+        raise ValueError(f"{value!r} is not an amount") from error
     if not amount.is_finite() or not 0 <= amount <= 10**9:
         raise ValueError("an amount lies between 0 and 1000000000 tokens")
     wei = amount * 10**TOKEN_DECIMALS

@@ -47,7 +47,7 @@ class DemoDisplay(RunDisplay):
     def line(self, side: str, colour: str, text: str) -> None:
         """Print one line under the name of a side."""
         for part in text.splitlines():
-            self._console.print(Text(f"{side:>9}  ", style=colour) + Text(part), soft_wrap=True)
+            self._console.print(Text.assemble((f"{side:>9}  ", colour), part), soft_wrap=True)
 
 
 @click.command()

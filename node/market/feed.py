@@ -34,7 +34,6 @@ from node.journal.records import CursorRow, LedgerRow, SkippedLog
 from node.types import Address, BlockNumber, DealId, JobId
 
 MAX_REASON = 300
-MAX_JOB_NUMBER = 2**63 - 1
 
 
 class LogSource(Protocol):
@@ -114,8 +113,6 @@ class MarketFeed:
         for raw in logs.logs:
             log = decode(raw)
             match log:
-                case JobAdded() if log.number > MAX_JOB_NUMBER:
-                    _skip(batch, log.ref, None, "the job number is larger than any real market gives")
                 case JobAdded():
                     at = logs.last.timestamp if stale else await self._time(raw, times)
                     self._offer(batch, log, at)
