@@ -32,9 +32,8 @@ def doctor(ctx: click.Context, as_json: bool) -> int:
         console = Console(highlight=False)
         for check in checks:
             mark, colour = MARKS[check.verdict]
-            console.print(
-                Text(f"{mark} {check.name:<11} ", style=colour) + Text(check.finding), soft_wrap=True
-            )
+            line = Text.assemble((f"{mark} {check.name:<11} ", colour), check.finding)
+            console.print(line, soft_wrap=True)
             if check.remedy:
                 console.print(Text(f"              → {check.remedy}"), soft_wrap=True)
         problems = sum(check.verdict == "problem" for check in checks)
