@@ -82,7 +82,7 @@ class Market:
         return await self.devnet.contracts.token_balance(address)
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture
 async def market(devnet: Devnet, tmp_path: Path) -> AsyncIterator[Market]:
     async def manager(signer: LocalSigner) -> TxManager:
         await devnet.fund(signer.address, token_wei=100 * TOKEN)

@@ -13,7 +13,7 @@ from node.requester.outcome import RunState
 from node.types import Wei
 from tests.fakes.provider import TOKEN, propose_terms, write_result
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.integration]
 
 MODULE = "sdv-pipeline:v1.0-lilypad2"
 INPUTS = ["ImageSeed=7", "Prompt=a red fox", "Steps=5", "VideoSteps=5"]
