@@ -15,6 +15,7 @@ from node.gpu.probe import probe
 from node.pipeline.profiles import load_profile
 from node.types import Address
 
+MANY_DEALS = 1000
 Verdict = Literal["ok", "warning", "problem", "skipped"]
 
 
@@ -127,7 +128,7 @@ async def _money_checks(config: Config, market: OpenMarket) -> AsyncIterator[Che
         return
     gas_wei, fees = await asyncio.gather(market.chain.balance(address), market.chain.fees())
     deals = gas_wei // max(1, GAS_PER_DEAL * (fees.base_fee_wei + fees.tip_wei))
-    finding = f"gas for about {deals} deals"
+    finding = f"gas for {deals if deals < MANY_DEALS else f'more than {MANY_DEALS}'} deals"
     if deals < config.admission.min_gas_deals:
         yield problem("gas", finding, f"send gas money to {address}")
     else:

@@ -10,6 +10,7 @@ from node.chain.contracts import MarketContracts
 from node.config import Config
 from node.gpu.probe import probe
 from node.journal.journal import Journal
+from node.observe.metrics import Metrics
 from node.types import Address, Wei
 
 DAY_S = 86_400
@@ -28,6 +29,8 @@ class Gauges:
         provider: Address,
         worker_problem: Callable[[], str | None],
         chain_problem: Callable[[], str | None],
+        replacements: Callable[[], int],
+        metrics: Metrics,
     ) -> None:
         self._config = config
         self._chain = chain
@@ -36,6 +39,9 @@ class Gauges:
         self._provider = provider
         self._worker_problem = worker_problem
         self._chain_problem = chain_problem
+        self._replacements = replacements
+        self._counted_replacements = 0
+        self._metrics = metrics
 
     async def read(self) -> dict[str, Any]:
         """Return the changing parts of the status. Raises Unreachable while the chain does not answer."""
@@ -48,6 +54,9 @@ class Gauges:
             self._chain.fees(),
         )
         gpus = await asyncio.to_thread(probe)
+        while self._counted_replacements < self._replacements():
+            self._counted_replacements += 1
+            self._metrics.worker_restarted()
         since = head.timestamp - DAY_S
         reasons = self._reasons(gas_wei, token_wei, allowance_wei, Wei(fees.base_fee_wei + fees.tip_wei))
         return {

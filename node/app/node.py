@@ -13,6 +13,7 @@ from node import __version__
 from node.admission.evaluate import Admission, Exposure, Terms
 from node.app.announce import announce
 from node.app.gauges import Gauges
+from node.app.metering import MeteredTransactions
 from node.app.parties import OpenMarket, open_market, open_wallet, transaction_settings
 from node.chain.events import MARKET_TOPICS
 from node.chain.logs import ConfirmedLogs, Cursor
@@ -108,12 +109,13 @@ class _Wiring:
         self.jobs_dir.mkdir(parents=True, exist_ok=True)
         self.log = structlog.get_logger()
 
+        self.metrics = Metrics(__version__)
         self.journal = Journal(database, self.clock)
         self.transaction_log = TransactionLog(database)
         self.transactions = TxManager(
             market.chain,
             signer,
-            self.transaction_log,
+            MeteredTransactions(self.transaction_log, self.metrics),
             settings=transaction_settings(config.chain),
             clock=self.clock,
             chain_id=market.contracts.place.chain_id,
@@ -134,7 +136,6 @@ class _Wiring:
             clock=self.clock,
         )
         self.times = RunTimes(config.admission.initial_job_s)
-        self.metrics = Metrics(__version__)
         self.health = Health(self.clock)
         self.chain_problem: str | None = None
         self.snapshot = Snapshot(
@@ -179,7 +180,7 @@ class _Wiring:
         rendering = Rendering(
             self.pool, self.engine.post, self.snapshot.progressed, self.jobs_dir, self.times, self.clock
         )
-        publishing = Publishing(self.publisher, self.jobs_dir)
+        publishing = Publishing(self.publisher, self.jobs_dir, self.clock, self.metrics.published)
         submission = Submission(contracts, self.transactions, chain, self.publisher, self.jobs_dir)
         claims = Claims(contracts, self.transactions)
         return {
@@ -274,6 +275,8 @@ class _Wiring:
             provider=self.provider,
             worker_problem=self._worker_problem,
             chain_problem=lambda: self.chain_problem,
+            replacements=lambda: int(self.pool.status()["replacements"]),
+            metrics=self.metrics,
         )
         return Refresher(gauges.read, every_s=GAUGES_EVERY_S, clock=self.clock, update=self.snapshot.update)
 
@@ -344,6 +347,8 @@ class _Wiring:
 
     def _chain_trouble(self, problem: str | None) -> None:
         self.health.beat("follower")
+        if problem is not None:
+            self.metrics.rpc_error("unreachable")
         self.health.condition("chain", ok=problem is None, why=problem or "")
         if problem != self.chain_problem:
             self.chain_problem = problem

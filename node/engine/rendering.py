@@ -121,10 +121,17 @@ class Rendering:
 class Publishing:
     """Carries out PUBLISH."""
 
-    def __init__(self, publisher: Publishes, jobs_dir: Path) -> None:
+    def __init__(
+        self, publisher: Publishes, jobs_dir: Path, clock: Clock, on_published: Callable[[float], None]
+    ) -> None:
         self._publisher = publisher
         self._jobs_dir = jobs_dir
+        self._clock = clock
+        self._on_published = on_published
 
     async def publish(self, job: Job, effect: Effect) -> JobEvent:
         """Store and read back the result. Raises Retryable while the store cannot take it."""
-        return Published(await self._publisher.publish(effect.job_id, self._jobs_dir / job.job_id / "result"))
+        began = self._clock.monotonic()
+        cid = await self._publisher.publish(effect.job_id, self._jobs_dir / job.job_id / "result")
+        self._on_published(self._clock.monotonic() - began)
+        return Published(cid)

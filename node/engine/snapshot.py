@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from node.clock import Clock
 from node.engine.book import Book
+from node.job.deal import AgreementState
 from node.job.events import JobEvent, OfferSeen
 from node.job.job import Job
 from node.job.phase import Phase
@@ -70,6 +71,14 @@ class Counters(Protocol):
         """Count a job that ended."""
         ...
 
+    def paid(self, amount_wei: int) -> None:
+        """Count a payment received."""
+        ...
+
+    def rendered(self, stage: str, seconds: float) -> None:
+        """Record how long a stage took."""
+        ...
+
 
 class Snapshot:
     """Meets the engine's ``Observer`` and the web's ``StatusSource``."""
@@ -97,6 +106,7 @@ class Snapshot:
         self._changing: dict[str, Any] = {}
         self._progress: dict[JobId, Progress] = {}
         self._told_progress_at = 0.0
+        self._stage_began_at = 0.0
         self._skipped: deque[SkippedLog] = deque(maxlen=SHOWN_SKIPPED)
         self._listeners: set[asyncio.Queue[tuple[str, JobId | None]]] = set()
 
@@ -112,6 +122,8 @@ class Snapshot:
             self._progress.pop(job.job_id, None)
         if job.phase.terminal:
             self._counters.job_finished(job.phase)
+        if job.phase == Phase.PAID:
+            self._counters.paid(job.paid_wei)
         self._tell("job", job.job_id)
 
     def log_skipped(self, skipped: SkippedLog) -> None:
@@ -121,8 +133,13 @@ class Snapshot:
 
     def progressed(self, job_id: JobId, progress: Progress) -> None:
         """Take note of the worker's progress; listeners hear of it a few times a second."""
-        self._progress[job_id] = progress
         now = self._clock.monotonic()
+        before = self._progress.get(job_id)
+        if before is None or before.stage != progress.stage:
+            if before is not None:
+                self._counters.rendered(before.stage, now - self._stage_began_at)
+            self._stage_began_at = now
+        self._progress[job_id] = progress
         if now - self._told_progress_at >= PROGRESS_EVERY_S or progress.fraction >= 1:
             self._told_progress_at = now
             self._tell("job", job_id)
@@ -242,7 +259,9 @@ def _output(result: Path, path: str) -> dict[str, Any]:
 
 def _step(step: TimelineRow) -> dict[str, Any]:
     body = json.loads(step.body)
-    detail = body.get("reason") or body.get("cid") or body.get("tx_hash")
+    detail = body.get("reason") or body.get("cid")
+    if "state" in body:
+        detail = f"{AgreementState(body['state']).name} in {body['tx_hash']}"
     return {"at": step.at, "event": step.event, "phase": step.phase, "detail": detail}
 
 

@@ -6,6 +6,7 @@ import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from node.app.parties import requester
@@ -44,7 +45,7 @@ class World:
         self.log_file = directory / "node.log"
         self.process: asyncio.subprocess.Process | None = None
 
-    async def start(self, *crash: str) -> None:
+    async def start(self, *crash: str, **environment: str) -> None:
         """Start the node; ``crash`` is a job and a boundary at which it kills itself."""
         if crash:
             command = [str(CRASHING), str(self.config_file), *crash]
@@ -52,7 +53,12 @@ class World:
             command = ["-m", "node.cli.main", "--config", str(self.config_file), "start"]
         with self.log_file.open("a") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, *command, cwd=ROOT, stdout=log, stderr=log, env={"PYTHONPATH": str(ROOT)}
+                sys.executable,
+                *command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                env={"PYTHONPATH": str(ROOT)} | environment,
             )
 
     async def death(self) -> int:
@@ -71,6 +77,22 @@ class World:
         settings["chain"] |= {"poll_interval_s": 0.05}
         async with requester(load(environment={}, overrides=settings), on_step=lambda step: None) as party:
             yield party
+
+    async def get(self, path: str):
+        """Return what the node's HTTP port answers: JSON, text, or None while it does not."""
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"{self.url}{path}") as answer:
+                return await (answer.json() if "json" in answer.content_type else answer.text())
+        except aiohttp.ClientError:
+            return None
+
+    async def reached(self, job_id: str, phase: str) -> dict:
+        """Wait until the job is in a phase, and return it."""
+        while True:
+            job = await self.get(f"/api/v1/jobs/{job_id}")
+            if job is not None and job.get("phase") == phase:
+                return job
+            await asyncio.sleep(0.05)
 
     async def sent_by(self, address: Address) -> list[tuple[str, str]]:
         """Return (function, deal id) of every mined controller call of an account, reverted ones included."""

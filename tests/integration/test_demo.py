@@ -70,7 +70,9 @@ def test_a_second_demo_with_the_same_prompt_gives_the_same_cid_and_nothing_is_le
     assert cid_of(folder) == second["cid"]
     with Image.open(files["image_00001.png"]) as still:
         assert still.size == (256, 256)
-        assert len(set(still.convert("RGB").resize((16, 16)).get_flattened_data())) > 16, "not one flat colour"
+        assert len(set(still.convert("RGB").resize((16, 16)).get_flattened_data())) > 16, (
+            "not one flat colour"
+        )
     with Image.open(files["video_00001.webp"]) as webp, Image.open(files["video_00001.png"]) as apng:
         assert webp.n_frames == apng.n_frames == 25
     with av.open(str(files["video_00001.mp4"])) as mp4:
