@@ -12,6 +12,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_ji
 from node import __version__
 from node.admission.evaluate import Admission, Exposure, Terms
 from node.app.announce import announce
+from node.app.chain_status import ChainStatus
 from node.app.gauges import Gauges
 from node.app.metering import MeteredTransactions
 from node.app.parties import OpenMarket, open_market, open_wallet, transaction_settings
@@ -32,7 +33,7 @@ from node.job.modules import resolve_module
 from node.journal.database import Database
 from node.journal.journal import Journal
 from node.journal.transactions import TransactionLog
-from node.market.feed import FeedBatch, MarketFeed, OfferPolicy
+from node.market.feed import MarketFeed, OfferPolicy
 from node.market.proposals import Proposals
 from node.observe.health import Health
 from node.observe.metrics import Metrics
@@ -48,8 +49,6 @@ from node.worker.pool import WorkerPool, is_toy
 from node.worker.settings import WorkerSettings
 
 GAUGES_EVERY_S = 10.0
-HEAD_STALE_S = 120.0
-FOLLOWER_SILENT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,6 @@ class _Wiring:
         )
         self.times = RunTimes(config.admission.initial_job_s)
         self.health = Health(self.clock)
-        self.chain_problem: str | None = None
         self.snapshot = Snapshot(
             book=self.book,
             journal=self.journal,
@@ -154,6 +152,7 @@ class _Wiring:
             },
             worker=self.pool.status,
         )
+        self.chain_status = ChainStatus(self.health, self.metrics, self.snapshot)
         handlers: dict[EffectKind, Handler] = {}
         self.engine = Engine(self.journal, handlers, book=self.book, observer=self.snapshot, clock=self.clock)
         handlers.update(self._handlers())
@@ -201,7 +200,7 @@ class _Wiring:
         stop_web = asyncio.Event()
         follower = await self._follower()
         symbol = await self.market.contracts.token_symbol()
-        self._chain_seen(symbol)
+        self.chain_status.connected(self.market.contracts, symbol)
         await self.transactions.resume()
         await self.pool.start()
         try:
@@ -255,15 +254,13 @@ class _Wiring:
             ),
             known_deal=self.book.known_deal,
         )
-        self.health.expect("follower", FOLLOWER_SILENT_S)
-        self.health.watch_head(HEAD_STALE_S)
         return Follower(
             feed,
             self.engine,
             poll_interval_s=self.config.chain.poll_interval_s,
             clock=self.clock,
-            on_batch=self._batch_taken,
-            on_trouble=self._chain_trouble,
+            on_batch=self.chain_status.read_up_to,
+            on_trouble=self.chain_status.trouble,
         )
 
     def _refresher(self) -> Refresher:
@@ -274,7 +271,7 @@ class _Wiring:
             journal=self.journal,
             provider=self.provider,
             worker_problem=self._worker_problem,
-            chain_problem=lambda: self.chain_problem,
+            chain_problem=lambda: self.chain_status.problem,
             replacements=lambda: int(self.pool.status()["replacements"]),
             metrics=self.metrics,
         )
@@ -332,42 +329,3 @@ class _Wiring:
         status = self.pool.status()
         problem = status.get("problem")
         return f"the worker is not running: {problem}" if problem else "the worker is loading its models"
-
-    def _batch_taken(self, batch: FeedBatch) -> None:
-        self.health.head(batch.head.number)
-        chain = self.snapshot.part("chain") or {}
-        self.snapshot.update(
-            chain={
-                **chain,
-                "head": batch.head.number,
-                "head_at": batch.head.timestamp,
-                "cursor": batch.last.number,
-            }
-        )
-
-    def _chain_trouble(self, problem: str | None) -> None:
-        self.health.beat("follower")
-        if problem is not None:
-            self.metrics.rpc_error("unreachable")
-        self.health.condition("chain", ok=problem is None, why=problem or "")
-        if problem != self.chain_problem:
-            self.chain_problem = problem
-            chain = self.snapshot.part("chain") or {}
-            self.snapshot.update(chain={**chain, "rpc_ok": problem is None, "problem": problem})
-
-    def _chain_seen(self, symbol: str) -> None:
-        contracts = self.market.contracts
-        self.snapshot.update(
-            chain={
-                "chain_id": contracts.place.chain_id,
-                "controller": contracts.addresses.controller,
-                "job_manager": contracts.addresses.job_manager,
-                "token": contracts.addresses.token,
-                "symbol": symbol,
-                "rpc_ok": True,
-                "problem": None,
-                "head": None,
-                "head_at": None,
-                "cursor": None,
-            }
-        )

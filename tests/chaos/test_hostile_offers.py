@@ -2,7 +2,6 @@
 
 import asyncio
 
-import aiohttp
 import pytest
 from eth_abi.abi import encode
 
@@ -36,11 +35,6 @@ def job_added(number, module, inputs):
     return events.JOB_ADDED + data.hex()
 
 
-async def get(world, path):
-    async with aiohttp.ClientSession() as session, session.get(f"{world.url}{path}") as answer:
-        return await answer.json()
-
-
 async def test_each_hostile_offer_is_skipped_with_a_reason_and_the_next_job_is_paid(make_world):
     async with make_world("fake:20") as world:
         rpc = world.box.market.rpc
@@ -57,11 +51,11 @@ async def test_each_hostile_offer_is_skipped_with_a_reason_and_the_next_job_is_p
             outcome = await party.request(MODULE, ("Prompt=an honest fox",))
         assert outcome.state is RunState.PAID
 
-        status = await get(world, "/api/v1/status")
+        status = await world.get("/api/v1/status")
         reasons = {skipped["job_number"]: skipped["reason"] for skipped in status["skipped"]}
         assert set(reasons) == {number for number, _, _ in HOSTILE.values()}
         assert all(reasons.values())
         assert "Steps" in reasons[905]
         assert "Prmpt" in reasons[907]
-        jobs = (await get(world, "/api/v1/jobs"))["jobs"]
+        jobs = (await world.get("/api/v1/jobs"))["jobs"]
         assert [job["job_id"] for job in jobs] == ["j1"]

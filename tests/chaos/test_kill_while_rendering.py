@@ -7,7 +7,6 @@ import pytest
 
 from node.requester.outcome import RunState
 from tests.chaos.conftest import MODULE
-from tests.chaos.test_kill_at_each_boundary import read_job
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.slow]
 INPUTS = ("Prompt=a lighthouse in a storm", "Steps=8", "VideoSteps=8")
@@ -15,8 +14,8 @@ INPUTS = ("Prompt=a lighthouse in a storm", "Steps=8", "VideoSteps=8")
 
 async def stage_reached(world, job_id, stage):
     while True:
-        job = await read_job(world, job_id)
-        if job is not None and job["progress"] and job["progress"]["stage"] == stage:
+        job = await world.get(f"/api/v1/jobs/{job_id}")
+        if job is not None and job.get("progress") and job["progress"]["stage"] == stage:
             return
         await asyncio.sleep(0.02)
 

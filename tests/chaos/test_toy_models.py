@@ -2,7 +2,6 @@
 
 import asyncio
 
-import aiohttp
 import pytest
 
 from tests.chaos.conftest import MODULE
@@ -16,17 +15,9 @@ async def test_a_node_with_toy_models_offers_nothing_unless_told_that_the_market
         world.config_file.write_text(text.replace("allow_toy_models = true", "allow_toy_models = false"))
         await world.start()
         async with asyncio.timeout(30):
-            while True:
-                try:
-                    async with (
-                        aiohttp.ClientSession() as session,
-                        session.get(f"{world.url}/api/v1/status") as answer,
-                    ):
-                        status = await answer.json()
-                except aiohttp.ClientError:
-                    status = {}
-                if "accepting" in status:
-                    break
+            status = None
+            while not (status and "accepting" in status):
+                status = await world.get("/api/v1/status")
                 await asyncio.sleep(0.05)
         assert status["accepting"] is False
         assert any("toy models" in reason for reason in status["not_accepting_because"])
