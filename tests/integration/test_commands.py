@@ -45,7 +45,8 @@ def settings(devnet_url, tmp_path):
     found = asyncio.run(prepare())
 
     def flags(**changes):
-        merged = {f"{s}.{k}": v for s, values in found.items() for k, v in values.items()} | changes
+        merged = {f"{s}.{k}": v for s, values in found.items() for k, v in values.items()}
+        merged |= {"http.port": 0} | changes
         merged["market.mediators"] = ",".join(merged["market.mediators"])
         return [part for key, value in merged.items() for part in ("--set", f"{key}={value}")]
 
