@@ -110,28 +110,27 @@ async def _demo(
 ) -> dict[str, Any]:
     from node.app.demonstration import Demonstration
 
-    with display:
-        display.node("starting a local chain with the market contracts")
-        async with Demonstration(directory, display.node) as stage:
-            node = stage.node
-            display.symbol = stage.symbol
-            display.node(f"running, dashboard at {node.url}")
-            display.node("loading the tiny models (made on the first run)")
-            await stage.worker_ready()
+    display.node("starting a local chain with the market contracts")
+    async with Demonstration(directory, display.node) as stage:
+        display.symbol = stage.symbol
+        display.node(f"running, dashboard at {stage.node.url}")
+        display.node("loading the tiny models (made on the first run)")
+        await stage.worker_ready()
+        with display:
             watching = asyncio.create_task(_watch(stage, display))
             outcome = await stage.request(MODULE, inputs, on_step=display)
             if outcome.exit_code == 0:
                 await stage.settled(outcome.job_number)
                 await watching
             watching.cancel()
-            document = await stage.document(outcome)
-            on_document(document)
-            if outcome.exit_code != 0:
-                raise NodeError(f"the demo did not end paid: {outcome.reason}; see {directory / 'node.log'}")
-            _show(stage, document, outcome.directory, config.http.public_gateway)
-            if wait:
-                click.echo("\nThe dashboard and the gateway keep running until you press Enter.")
-                await asyncio.to_thread(sys.stdin.readline)
+        document = await stage.document(outcome)
+        on_document(document)
+        if outcome.exit_code != 0:
+            raise NodeError(f"the demo did not end paid: {outcome.reason}; see {directory / 'node.log'}")
+        _show(stage, document, outcome.directory, config.http.public_gateway)
+        if wait:
+            click.echo("\nThe dashboard and the gateway keep running until you press Enter.")
+            await asyncio.to_thread(sys.stdin.readline)
     return document
 
 
