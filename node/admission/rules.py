@@ -63,6 +63,10 @@ def fresh(facts: Facts, limits: AdmissionSection) -> Refusal | None:
 
 def authentic(facts: Facts, _: AdmissionSection) -> Refusal | None:
     """Only the payee itself can oblige the payee: anybody may name anybody in ``runJob``."""
+    if facts.sender is None:
+        return Refusal(
+            "authentic", "the endpoint does not know the transaction that posted it yet", final=False
+        )
     if facts.sender != facts.requester:
         return Refusal("authentic", "posted by somebody else than the account that would pay")
     if facts.requester == facts.provider:

@@ -53,6 +53,10 @@ class ChainStatus:
         if problem != self.problem:
             self.problem = problem
             self._update(rpc_ok=problem is None, problem=problem)
+        if problem is not None:
+            self._snapshot.update(
+                accepting=False, not_accepting_because=[f"the chain does not answer: {problem}"]
+            )
 
     def _update(self, **changes: object) -> None:
         self._snapshot.update(chain={**(self._snapshot.part("chain") or {}), **changes})

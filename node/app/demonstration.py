@@ -15,7 +15,7 @@ from node.config import load
 from node.errors import Fatal, NodeError
 from node.job.job import job_id_for
 from node.job.transactions import TxRow
-from node.journal.database import Database
+from node.journal.database import Database, take_lock
 from node.journal.transactions import TransactionLog
 from node.requester.outcome import Outcome
 from node.requester.steps import OnStep
@@ -49,8 +49,8 @@ class Demonstration:
         return self._node
 
     async def __aenter__(self) -> Self:
-        self._clear()
         try:
+            self._clear()
             self._sandbox = await self._stack.enter_async_context(sandbox())
             self._say(f"market deployed, chain at {self._sandbox.market.url}")
             self.symbol = await self._sandbox.market.contracts.token_symbol()
@@ -74,6 +74,8 @@ class Demonstration:
             await self._stack.aclose()
 
     def _clear(self) -> None:
+        # The lock first: a demonstration that still runs must not lose what it works on.
+        self._stack.enter_context(take_lock(self._directory))
         for name in ("node/jobs", "node/ipfs", "requester"):
             shutil.rmtree(self._directory / name, ignore_errors=True)
         for file in (self._directory / "node").glob("journal.sqlite*"):
@@ -157,8 +159,12 @@ class Demonstration:
         """Wait for what only a running node can bring about; if it stops, its error is raised."""
         if self._running is None:
             raise Fatal("the demonstration's node is not running")
-        await asyncio.wait({wait, self._running}, return_when=asyncio.FIRST_COMPLETED)
-        if not wait.done():
-            wait.cancel()
-            self._running.result()
-            raise Fatal("the demonstration's node stopped")
+        try:
+            await asyncio.wait({wait, self._running}, return_when=asyncio.FIRST_COMPLETED)
+            if not wait.done():
+                self._running.result()
+                raise Fatal("the demonstration's node stopped")
+        finally:
+            if not wait.done():
+                wait.cancel()
+                await asyncio.gather(wait, return_exceptions=True)

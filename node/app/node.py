@@ -27,11 +27,12 @@ from node.engine.engine import Engine, Handler
 from node.engine.follow import Follower, Refresher
 from node.engine.rendering import Publishing, Rendering, RunTimes
 from node.engine.snapshot import Snapshot
-from node.errors import Retryable
+from node.errors import Misconfigured, Retryable, Unreachable
 from node.job.effects import EffectKind
 from node.job.modules import resolve_module
 from node.journal.database import Database
 from node.journal.journal import Journal
+from node.journal.records import CursorRow
 from node.journal.transactions import TransactionLog
 from node.market.feed import MarketFeed, OfferPolicy
 from node.market.proposals import Proposals
@@ -232,6 +233,7 @@ class _Wiring:
             await self.pool.stop()
 
     async def _follower(self) -> Follower:
+        await self._check_chain()
         cursor = await self.engine.recover()
         await self.snapshot.restore()
         addresses = self.market.contracts.addresses
@@ -262,6 +264,17 @@ class _Wiring:
             on_batch=self.chain_status.read_up_to,
             on_trouble=self.chain_status.trouble,
         )
+
+    async def _check_chain(self) -> None:
+        genesis = await self.market.chain.block(0)
+        if genesis is None:
+            raise Unreachable("the RPC endpoint does not give block 0, by which a chain is known")
+        bound = await self.journal.bind(CursorRow(genesis.number, genesis.hash))
+        if bound.block_hash != genesis.hash:
+            raise Misconfigured(
+                f"the journal in {self.directory} belongs to another chain than the one at "
+                f"{self.market.rpc.name}: use another --data-dir, or the endpoint of that chain"
+            )
 
     def _refresher(self) -> Refresher:
         gauges = Gauges(

@@ -18,8 +18,8 @@ from node.clock import SystemClock
 from node.config import ChainSection, Config
 from node.engine.book import Book
 from node.engine.snapshot import Snapshot
-from node.errors import Misconfigured, Unreachable
-from node.journal.database import Database
+from node.errors import Misconfigured, Retryable, Unreachable
+from node.journal.database import Database, InUse
 from node.journal.journal import Journal
 from node.journal.transactions import TransactionLog
 from node.observe.metrics import Metrics
@@ -121,13 +121,27 @@ async def wallet_transactions(
 
 
 @asynccontextmanager
+async def _requester_transactions(config: Config, market: OpenMarket) -> AsyncIterator[TxManager]:
+    try:
+        opened = wallet_transactions(config, market, config.node.directory / "requester")
+        transactions = await opened.__aenter__()
+    except InUse as error:
+        # Two runs would overwrite each other's allowance, so another data directory is no way out.
+        raise Retryable("another run of this wallet is under way: wait until it ends") from error
+    try:
+        yield transactions
+    finally:
+        await opened.__aexit__(None, None, None)
+
+
+@asynccontextmanager
 async def requester(config: Config, *, on_step: OnStep) -> AsyncIterator[Requester]:
     """Open the job creator's side: its own journal, the operator's wallet, the market."""
     clock = SystemClock()
     directory = config.node.directory
     async with (
         open_market(config.chain) as market,
-        wallet_transactions(config, market, directory / "requester") as transactions,
+        _requester_transactions(config, market) as transactions,
     ):
         status = ProviderStatus()
         try:

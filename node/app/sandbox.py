@@ -1,6 +1,7 @@
 """A private market with a funded provider and requester, for ``devnet up``, the demo and tests."""
 
 import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from node.chain.devnet import MEDIATOR, PROVIDER, REQUESTER, DevMarket, Devnet, dev_key, dev_signer
 from node.chain.keystore import create_keystore
+from node.journal.database import take_lock
 from node.types import Address, Wei
 
 ROLES = {"provider": PROVIDER, "requester": REQUESTER, "mediator": MEDIATOR}
@@ -55,6 +57,7 @@ class Sandbox:
         """Write ``provider.toml`` and ``requester.toml`` for this devnet, each with its data beside it."""
         folder.mkdir(parents=True, exist_ok=True)
         for role in ("provider", "requester"):
+            _forget_last_chain(folder.absolute() / role)
             sections = self.settings(role, folder.absolute() / role)
             if role == "provider":
                 sections["http"] = {"port": HTTP_PORT, "public_url": f"http://127.0.0.1:{HTTP_PORT}"}
@@ -62,6 +65,15 @@ class Sandbox:
             for section, values in sections.items():
                 lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
             (folder / f"{role}.toml").write_text("\n".join(lines) + "\n")
+
+
+def _forget_last_chain(data_dir: Path) -> None:
+    """Remove what another chain left; keys and models stay. Raises InUse while a node works there."""
+    with take_lock(data_dir):
+        for name in ("jobs", "ipfs", "requester"):
+            shutil.rmtree(data_dir / name, ignore_errors=True)
+        for file in data_dir.glob("journal.sqlite*"):
+            file.unlink()
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from node.config import Config, load
 from node.errors import Misconfigured
@@ -44,6 +45,12 @@ def load_config(ctx: click.Context) -> Config:
 def print_json(document: object) -> None:
     """Print one JSON document for a program."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def wide_console() -> Console:
+    """Return a console that wraps at the terminal's width, and off a terminal hardly ever."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=240)
 
 
 def tokens(wei: int | str) -> str:

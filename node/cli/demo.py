@@ -16,6 +16,7 @@ from node.cli.run_display import RunDisplay
 from node.config import Config
 from node.errors import NodeError
 from node.job.spec import parse_inputs
+from node.requester.steps import Started, Step
 
 DEFAULT_PROMPT = "an astronaut floating against a white background"
 MODULE = "sdv-pipeline:v1.1-lilypad2"
@@ -35,6 +36,11 @@ NODE_SAYS = {
 
 class DemoDisplay(RunDisplay):
     """The requester's steps and the node's, each line with the name of the side it happens on."""
+
+    def __call__(self, step: Step) -> None:
+        """Show a step; a demo's run cannot be resumed, because its chain ends with it."""
+        if not isinstance(step, Started):
+            super().__call__(step)
 
     def say(self, text: str) -> None:
         """Print a line of the requester."""
@@ -86,7 +92,9 @@ def demo(
     config = load_config(ctx)
     directory = config.node.directory / "demo"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (directory / "node.log").open("w", encoding="utf-8") as log:
+    if json_file is not None:
+        json_file.touch()
+    with (directory / "node.log").open("a", encoding="utf-8") as log:
         configure_logging("json", config.log.level, log)
         wait = not no_wait and sys.stdin.isatty() and sys.stdout.isatty()
         display = DemoDisplay(Console())
@@ -130,8 +138,19 @@ async def _demo(
         _show(stage, document, outcome.directory, config.http.public_gateway)
         if wait:
             click.echo("\nThe dashboard and the gateway keep running until you press Enter.")
-            await asyncio.to_thread(sys.stdin.readline)
+            await _enter()
     return document
+
+
+async def _enter() -> None:
+    """Wait for a line on standard input without a thread, which Ctrl-C could not end."""
+    pressed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin.fileno(), pressed.set)
+    try:
+        await pressed.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
 
 
 async def _watch(stage: Any, display: DemoDisplay) -> None:
@@ -151,7 +170,7 @@ def _show(stage: Any, document: dict[str, Any], folder: Path | None, public_gate
         ("deal", document["deal_id"]),
         ("CID", cid),
         ("class", document["class"]),
-        ("local gateway", f"{stage.node.url}/ipfs/{cid}"),
+        ("local gateway", f"{stage.node.url}/ipfs/{cid} (until the demo ends)"),
         ("public gateway", f"{public_gateway}/ipfs/{cid} (once the node is reachable from the internet)"),
         ("folder", str(folder)),
     ]

@@ -5,12 +5,11 @@ import time
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from node.cli.api import get_json
-from node.cli.context import load_config, print_json, tokens
+from node.cli.context import load_config, print_json, tokens, wide_console
 from node.config import Config
 from node.errors import NodeError, Unreachable
 
@@ -49,7 +48,7 @@ def list_jobs(ctx: click.Context, limit: int, before: str | None, as_json: bool)
             Text(job["prompt"][:48]),
             Text(job["cid"] or job["reason"] or ""),
         )
-    Console(highlight=False).print(table if found else "no jobs yet")
+    wide_console().print(table if found else "no jobs yet")
 
 
 @jobs.command()
@@ -67,7 +66,7 @@ def show(ctx: click.Context, job_id: str, as_json: bool) -> None:
     if as_json:
         print_json(job)
         return
-    console = Console(highlight=False)
+    console = wide_console()
     table = Table.grid(padding=(0, 2))
     for key in (
         "job_id",

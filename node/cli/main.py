@@ -87,6 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(problem.exit_code)
     except BaseException as problem:
         error = find_error(problem)
+        if isinstance(problem, OSError) and problem.filename:
+            click.echo(f"sdv-node: {problem.filename}: {problem.strerror}", err=True)
+            sys.exit(1)
         if error is None:
             if isinstance(problem, KeyboardInterrupt):
                 sys.exit(EXIT_INTERRUPTED)

@@ -3,11 +3,10 @@
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from node.cli.api import get_json, node_url
-from node.cli.context import load_config, print_json, tokens
+from node.cli.context import load_config, print_json, tokens, wide_console
 
 
 @click.command()
@@ -42,7 +41,8 @@ def show_status(document: dict[str, Any], url: str) -> None:
     )
     table.add_row("accepting jobs", state)
     reached = "connected" if chain.get("rpc_ok") else f"not reached: {chain.get('problem')}"
-    table.add_row("chain", f"{chain.get('chain_id')} at block {chain.get('head')}, {reached}")
+    head = "no block read yet" if chain.get("head") is None else f"at block {chain['head']}"
+    table.add_row("chain", f"{chain.get('chain_id')}, {head}, {reached}")
     if wallet:
         table.add_row("wallet", wallet["address"])
         table.add_row("", f"{tokens(wallet['token_wei'])} {symbol}, {tokens(wallet['gas_wei'])} for gas")
@@ -59,4 +59,4 @@ def show_status(document: dict[str, Any], url: str) -> None:
     earnings = document.get("earnings") or {}
     if earnings:
         table.add_row("earned", f"{tokens(earnings['paid_wei'])} {symbol}")
-    Console(highlight=False).print(table)
+    wide_console().print(table)

@@ -92,9 +92,8 @@ class Book:
         return sum(1 for job in self.open_jobs() if job.phase in waiting and job.offer.requester == requester)
 
     def jobs_ahead(self) -> int:
-        """Return how many jobs a new one would have to wait for, proposals counted as if all were taken."""
-        waiting = WORKING | {Phase.PROPOSING, Phase.PROPOSED}
-        return sum(1 for job in self.open_jobs() if job.phase in waiting)
+        """Return how many agreed jobs a new one would have to wait for."""
+        return sum(1 for job in self.open_jobs() if job.phase in WORKING)
 
     def committed_wei(self) -> Wei:
         """Return what open deals may still take out of our wallet."""

@@ -7,6 +7,7 @@ nothing: what is journaled is repeated, and every handler asks the outside world
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -60,6 +61,10 @@ class Observer(Protocol):
 
     def log_skipped(self, skipped: SkippedLog) -> None:
         """Take note of a log that is not worth a job."""
+        ...
+
+    def job_waits(self, job_id: JobId, reason: str) -> None:
+        """Take note of why a job's next step has to wait."""
         ...
 
 
@@ -197,7 +202,7 @@ class Engine:
             retry=retry_if_exception_type(Retryable),
             wait=wait_exponential_jitter(multiplier=0.5, max=30.0, jitter=0.5),
             sleep=self._clock.sleep,
-            before_sleep=self._say_retry,
+            before_sleep=partial(self._say_retry, effect),
         )
         try:
             async for attempt in attempts:
@@ -224,7 +229,8 @@ class Engine:
         events = ((effect.job_id, event),) if event is not None else ()
         await self.post(Facts(events=events, done=(effect.effect_id,)))
 
-    def _say_retry(self, state: RetryCallState) -> None:
+    def _say_retry(self, effect: Effect, state: RetryCallState) -> None:
         problem = state.outcome.exception() if state.outcome else None
         say = self._log.debug if isinstance(problem, NotYet) else self._log.warning
+        self._observer.job_waits(effect.job_id, str(problem))
         say("effect_retried", attempt=state.attempt_number, problem=str(problem))

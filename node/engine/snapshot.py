@@ -107,6 +107,7 @@ class Snapshot:
         self._progress: dict[JobId, Progress] = {}
         self._told_progress_at = 0.0
         self._stage_began_at = 0.0
+        self._waiting: dict[JobId, str] = {}
         self._skipped: deque[SkippedLog] = deque(maxlen=SHOWN_SKIPPED)
         self._listeners: set[asyncio.Queue[tuple[str, JobId | None]]] = set()
 
@@ -116,6 +117,7 @@ class Snapshot:
 
     def job_changed(self, job: Job, event: JobEvent) -> None:
         """Take note of one step of a job."""
+        self._waiting.pop(job.job_id, None)
         if isinstance(event, OfferSeen):
             self._counters.offer_seen()
         if job.phase != Phase.RENDERING:
@@ -130,6 +132,12 @@ class Snapshot:
         """Take note of a log that is not worth a job."""
         self._skipped.appendleft(skipped)
         self._counters.offer_refused("inputs" if "not offered" not in skipped.reason else "module")
+
+    def job_waits(self, job_id: JobId, reason: str) -> None:
+        """Remember why a job waits until its next step, so that people are told."""
+        if self._waiting.get(job_id) != reason:
+            self._waiting[job_id] = reason
+            self._tell("job", job_id)
 
     def progressed(self, job_id: JobId, progress: Progress) -> None:
         """Take note of the worker's progress; listeners hear of it a few times a second."""
@@ -228,7 +236,7 @@ class Snapshot:
             "price_wei": str(job.deal.pricing.instruction_price_wei) if job.deal else None,
             "paid_wei": str(job.paid_wei),
             "cid": cid,
-            "reason": job.reason,
+            "reason": job.reason or self._waiting.get(job.job_id),
             "determinism_class": job.determinism_class,
             "deadline": job.deadline,
             "seen_at": row.seen_at,

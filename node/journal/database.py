@@ -22,9 +22,8 @@ class Database:
     """
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock: IO[str] = take_lock(directory)
         self.path = directory / "journal.sqlite"
-        self._lock: IO[str] = _take_lock(directory)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         try:
             self._connection = self._thread.submit(self._open).result()
@@ -74,7 +73,13 @@ class Database:
         self._lock.close()
 
 
-def _take_lock(directory: Path) -> IO[str]:
+class InUse(Fatal):
+    """Another process works in this directory."""
+
+
+def take_lock(directory: Path) -> IO[str]:
+    """Return the open lock of a directory; closing it gives the directory free. Raises InUse."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = (directory / "lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +87,7 @@ def _take_lock(directory: Path) -> IO[str]:
         lock.seek(0)
         holder = lock.read().strip() or "unknown"
         lock.close()
-        raise Fatal(
+        raise InUse(
             f"another sdv-node (process {holder}) uses {directory}: stop it, or give this one its own "
             "directory with --data-dir"
         ) from problem

@@ -26,6 +26,7 @@ from node.journal.records import (
 from node.types import BlockHash, BlockNumber, DealId, JobId, Wei
 
 CHAIN_CURSOR = "market"
+GENESIS = "genesis"
 
 
 class Journal:
@@ -123,6 +124,21 @@ class Journal:
             )
 
         return await self._database.run(read)
+
+    async def bind(self, genesis: CursorRow) -> CursorRow:
+        """Return the genesis block of the chain this journal belongs to: the given one for a new journal."""
+
+        def write(connection: sqlite3.Connection) -> CursorRow:
+            connection.execute(
+                "INSERT OR IGNORE INTO cursors VALUES (?, ?, ?)",
+                (GENESIS, genesis.block_number, genesis.block_hash),
+            )
+            number, block_hash = connection.execute(
+                "SELECT block_number, block_hash FROM cursors WHERE name = ?", (GENESIS,)
+            ).fetchone()
+            return CursorRow(BlockNumber(number), BlockHash(block_hash))
+
+        return await self._database.run(write)
 
     async def jobs(self, limit: int, before: int | None = None) -> list[JobRow]:
         """Return up to ``limit`` jobs with numbers below ``before``, newest first."""

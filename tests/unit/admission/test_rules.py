@@ -44,7 +44,7 @@ def test_a_good_offer_is_admitted():
     [
         ({"chain_time": POSTED_AT + 601}, "fresh", True, "601 s"),
         ({"sender": MEDIATOR}, "authentic", True, "somebody else"),
-        ({"sender": None}, "authentic", True, "somebody else"),
+        ({"sender": None}, "authentic", False, "does not know the transaction"),
         ({"requester": PROVIDER, "sender": PROVIDER}, "authentic", True, "own account"),
         ({"mediators": ()}, "judged", True, "market.mediators"),
         ({"mediators": (REQUESTER, PROVIDER)}, "judged", True, "market.mediators"),

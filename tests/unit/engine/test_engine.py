@@ -31,11 +31,15 @@ class Watcher:
     def __init__(self):
         self.phases = []
         self.skips = []
+        self.waits = []
         self.changed = asyncio.Event()
 
     def job_changed(self, job, event):
         self.phases.append(job.phase)
         self.changed.set()
+
+    def job_waits(self, job_id, reason):
+        self.waits.append((job_id, reason))
 
     def log_skipped(self, skipped):
         self.skips.append(skipped)
@@ -159,6 +163,7 @@ async def test_a_handler_that_must_wait_is_asked_again_with_growing_pauses(tmp_p
         await node.post(OFFER)
         await node.watcher.until(Phase.PROPOSING)
         assert node.calls.count("j1:evaluate:1") == 3
+        assert node.watcher.waits == [("j1", "not yet")] * 2
         assert node.clock.slept[0] < node.clock.slept[1] + 0.5
 
 
