@@ -64,7 +64,7 @@ async def deploy_market(rpc: JsonRpc, deployer: Address, job_reporter: Address) 
     """
     chain = Chain(rpc)
     expected = market_addresses(deployer)
-    nonce = await chain.nonce(deployer)
+    nonce = await chain.nonce(deployer, pending=True)
     if nonce:
         if await chain.code(expected.controller) and await discover(chain, expected.controller) == expected:
             return expected

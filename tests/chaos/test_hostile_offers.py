@@ -44,6 +44,9 @@ async def test_each_hostile_offer_is_skipped_with_a_reason_and_the_next_job_is_p
         for offer in HOSTILE.values():
             request = {"from": STRANGER, "to": manager, "data": job_added(*offer), "gas": hex(20_000_000)}
             await rpc.call("eth_sendTransaction", [request])
+        # Anvil answers before it mines: the code must not change under an offer that is still to be mined.
+        while await world.box.market.chain.nonce(STRANGER) < len(HOSTILE):
+            await asyncio.sleep(0.02)
         await rpc.call("anvil_setCode", [manager, honest_code])
 
         await world.start()
