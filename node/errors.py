@@ -31,6 +31,21 @@ class JobFailed(NodeError):
     """This job ends, the node lives: raise it where trying the same job again cannot help."""
 
 
+class NotFinite(JobFailed):
+    """A network's numbers became NaN or infinite: no picture of them is ever delivered."""
+
+
+class OutOfMemory(Retryable):
+    """The device has less memory free than the profile needs; never answered by computing in another way."""
+
+    def __init__(self, what: str, *, needed_bytes: int | None, free_bytes: int | None) -> None:
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+        needed = "" if needed_bytes is None else f", {needed_bytes / 1e9:.1f} GB are needed"
+        free = "" if free_bytes is None else f", {free_bytes / 1e9:.1f} GB are free"
+        super().__init__(f"{what}{needed}{free}: end what else uses the device, or choose a smaller profile")
+
+
 class Fatal(NodeError):
     """The node must stop: going on could lose money or lie. The text says what the operator must do."""
 

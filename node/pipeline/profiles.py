@@ -9,25 +9,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from node.errors import Misconfigured
 from node.resources import data_path
 
-PIPELINE_VERSION = "1"
+PIPELINE_VERSION = "2"
 """Part of the determinism class: raise it with every change that can change a byte of a result."""
 
+Precision = Literal["float32", "float16", "bfloat16"]
 Pixels = Annotated[int, Field(ge=64, le=4096, multiple_of=16)]
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Sizes in pixels; ``threads`` is torch's CPU thread count, which the bits depend on."""
+    """What a worker loads and how it computes. Every field that can change a bit is part of the class.
+
+    Sizes in pixels. ``precision`` is that of the two UNets, ``vae_precision`` of the two VAEs; the encoders
+    always compute in float32. ``threads`` is torch's CPU thread count, which the bits depend on.
+    ``residency`` tells whether all models stay on the device or the two sets take turns, which changes no
+    bit. ``memory_gb`` is what a job needs of the device, models included (10^9 bytes; 0 on the CPU).
+    ``serves`` names the profiles of modules (``node.job.modules``) that this one may compute.
+    """
 
     name: str
     made_here: bool
     device: str
     precision: str
+    vae_precision: str
+    kernels: str
+    residency: str
+    memory_gb: float
+    serves: tuple[str, ...]
     threads: int
     still_size: int
     clip_width: int
@@ -44,7 +57,12 @@ class _Row(BaseModel):
 
     made_here: bool
     device: Literal["cpu", "cuda"]
-    precision: Literal["float32"]
+    precision: Precision
+    vae_precision: Precision
+    kernels: Literal["eager", "compiled"]
+    residency: Literal["resident", "swapped"]
+    memory_gb: Annotated[float, Field(ge=0, le=1024)]
+    serves: Annotated[tuple[Literal["sdv-1.0", "sdv-1.1"], ...], Strict(strict=False)]
     threads: Annotated[int, Field(ge=1, le=64)]
     still_size: Pixels
     clip_width: Pixels
