@@ -1,7 +1,8 @@
 """What a job computes: the module and its tunables, read from ``Key=Value`` inputs, all problems at once.
 
 Owns the reading and the bounds on hostile input; the table itself is in ``tunables``, known modules in
-``modules``. Pure and quick (tens of microseconds at most), because every offer on the market passes here.
+``modules``. Pure and quick (tens of microseconds, a millisecond for a prompt of parentheses alone), because
+every offer on the market passes here.
 """
 
 import difflib
@@ -13,21 +14,20 @@ from typing import Any
 
 from node.job.modules import Module, resolve_module
 from node.job.problems import SHOWN_CHARACTERS, InvalidInputs, Problem, shown
+from node.job.prompt import LARGEST_WEIGHT, impossible_weights
 from node.job.tunables import (
+    ADDED,
     ALIASES,
-    AVAILABLE_SAMPLERS,
-    AVAILABLE_SCHEDULERS,
     BY_NAME,
     DEFAULTS,
     KEYS,
     SAMPLERS,
     SCHEDULERS,
     TUNABLES,
+    sampler_notes,
 )
 
 __all__ = [
-    "AVAILABLE_SAMPLERS",
-    "AVAILABLE_SCHEDULERS",
     "MAX_INPUTS",
     "MAX_INPUT_BYTES",
     "MAX_TOTAL_BYTES",
@@ -48,6 +48,7 @@ MAX_TOTAL_BYTES = 8192
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # A hostile job can carry 64 unknown keys; looking for the nearest name costs far more than refusing one.
 _MAX_SUGGESTIONS = 4
+_MAX_TOLD_WEIGHTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class JobSpec:
     video_steps: int
     video_scheduler: str
     video_sampler: str
+    frames: str
     notes: tuple[str, ...] = ()
 
     def tunables(self) -> dict[str, str | int]:
@@ -96,6 +98,7 @@ class JobSpec:
         for name, value in inputs.items():
             if name not in BY_NAME or type(value) is not type(BY_NAME[name].default):
                 raise InvalidInputs((_malformed(inputs, "texts and whole numbers by tunable name"),))
+        inputs = ADDED | inputs
         spec = parse_inputs(module, {name: str(value) for name, value in inputs.items()})
         if spec.tunables() != inputs:
             raise InvalidInputs((_malformed(inputs, "all tunables, by their documented names"),))
@@ -129,6 +132,8 @@ def parse_inputs(module: str, inputs: Iterable[str] | Mapping[str, str]) -> JobS
             notes.append(f"{key} is empty, so the default of {name} is used")
             continue
         value = tunable.read(text)
+        if isinstance(value, str) and name == "Prompt":
+            value = _weighed(value)
         if isinstance(value, Problem):
             problems.append(value if key == name else replace(value, key=key))
         elif key == name or not given.get(name):
@@ -137,6 +142,7 @@ def parse_inputs(module: str, inputs: Iterable[str] | Mapping[str, str]) -> JobS
         if given.get(alias):
             reading = f"left out, as {name} is given" if given.get(name) else f"read as {name}"
             notes.append(f"{alias} is {reading}")
+    notes.extend(sampler_notes(values))
     if problems or known is None:
         raise InvalidInputs(problems)
     return JobSpec(module=known.canonical, notes=known.notes + tuple(notes), **values)
@@ -193,6 +199,21 @@ def _misshapen(key: str, equals: str, text: str) -> Problem | None:
         wrong = "holds a line break, a tab or another control character"
         return Problem(_key(key), shown(text), wrong, "printable text in one line; write a space instead")
     return None
+
+
+def _weighed(prompt: str) -> str | Problem:
+    """Return the prompt, or the problem with the weights it gives its parts.
+
+    A weight that is not finite would make every number that the networks compute from it useless.
+    """
+    impossible = impossible_weights(prompt)
+    if not impossible:
+        return prompt
+    told = [f"{shown(text)} the weight {weight!r}" for text, weight in impossible[:_MAX_TOLD_WEIGHTS]]
+    if len(impossible) > len(told):
+        told.append(f"{len(impossible) - len(told)} more impossible ones")
+    allowed = f"weights that are finite numbers, from {-LARGEST_WEIGHT:.7g} to {LARGEST_WEIGHT:.7g}"
+    return Problem("Prompt", shown(prompt), f"gives {', '.join(told)}", allowed)
 
 
 def _key(key: str) -> str:

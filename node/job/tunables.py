@@ -5,6 +5,7 @@ Owns the table and the reading of one value. Which values a job gave, and how of
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,10 +33,12 @@ SAMPLERS = (
     "ddpm",
     "lcm",
 )
-AVAILABLE_SCHEDULERS = ("normal",)
-"""The schedulers this version computes; the others are refused by name."""
-AVAILABLE_SAMPLERS = ("euler_ancestral",)
-"""The samplers this version computes; the others are refused by name."""
+SAME_AS = {
+    "dpmpp_sde_gpu": "dpmpp_sde",
+    "dpmpp_2m_sde_gpu": "dpmpp_2m_sde",
+    "dpmpp_3m_sde_gpu": "dpmpp_3m_sde",
+}
+"""Samplers that differ from another one only in where noise is drawn; here that is always the CPU."""
 
 MAX_SEED = 2**64 - 1
 DEFAULT_PROMPT = "question mark floating in space"
@@ -97,28 +100,24 @@ class IntegerTunable:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceTunable:
-    """A name out of ``names``, of which this version computes ``available``."""
+    """A name out of ``names``."""
 
     name: str
     attribute: str
     environment: str
     default: str
     names: tuple[str, ...]
-    available: tuple[str, ...]
     allowed: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "allowed", ", ".join(self.available))
+        object.__setattr__(self, "allowed", ", ".join(self.names))
 
     def read(self, text: str) -> str | Problem:
         """Return the name, or the problem with it."""
-        if text in self.available:
-            return text
         if text in self.names:
-            wrong = "is a valid name, but this version of the node does not compute it"
-        else:
-            near = difflib.get_close_matches(text[:32].lower(), self.available, n=1)
-            wrong = "is not a known name" + (f", did you mean {near[0]}?" if near else "")
+            return text
+        near = difflib.get_close_matches(text[:32].lower(), self.names, n=1)
+        wrong = "is not a known name" + (f", did you mean {near[0]}?" if near else "")
         return Problem(self.name, shown(text), wrong, self.allowed)
 
 
@@ -129,22 +128,31 @@ TUNABLES: tuple[Tunable, ...] = (
     IntegerTunable("Framerate", "framerate", "FRAMERATE", 8, 1, 20),
     IntegerTunable("Seed", "seed", "SEED", 42, 0, MAX_SEED),
     IntegerTunable("Steps", "steps", "STEPS", 50, 5, 200),
-    ChoiceTunable("Scheduler", "scheduler", "SCHEDULER", "normal", SCHEDULERS, AVAILABLE_SCHEDULERS),
-    ChoiceTunable("Sampler", "sampler", "SAMPLER", "euler_ancestral", SAMPLERS, AVAILABLE_SAMPLERS),
+    ChoiceTunable("Scheduler", "scheduler", "SCHEDULER", "normal", SCHEDULERS),
+    ChoiceTunable("Sampler", "sampler", "SAMPLER", "euler_ancestral", SAMPLERS),
     IntegerTunable("Batching", "batching", "BATCHING", 1, 1, 8, (1, 2, 4, 8)),
     IntegerTunable("VideoSeed", "video_seed", "VIDEOSEED", 42, 0, MAX_SEED),
     IntegerTunable("VideoSteps", "video_steps", "VIDEOSTEPS", 50, 5, 70),
-    ChoiceTunable(
-        "VideoScheduler", "video_scheduler", "VIDEOSCHEDULER", "normal", SCHEDULERS, AVAILABLE_SCHEDULERS
-    ),
-    ChoiceTunable(
-        "VideoSampler", "video_sampler", "VIDEOSAMPLER", "euler_ancestral", SAMPLERS, AVAILABLE_SAMPLERS
-    ),
+    ChoiceTunable("VideoScheduler", "video_scheduler", "VIDEOSCHEDULER", "normal", SCHEDULERS),
+    ChoiceTunable("VideoSampler", "video_sampler", "VIDEOSAMPLER", "euler_ancestral", SAMPLERS),
+    ChoiceTunable("Frames", "frames", "FRAMES", "none", ("none", "png")),
 )
-"""In the order of the module's documentation; also the order in which a spec is written back."""
+"""In the order of the module's documentation, our own ``Frames`` last; specs are written back in it."""
 
 BY_NAME: dict[str, Tunable] = {tunable.name: tunable for tunable in TUNABLES}
 DEFAULTS: dict[str, Any] = {tunable.attribute: tunable.default for tunable in TUNABLES}
+ADDED: dict[str, Any] = {"Frames": BY_NAME["Frames"].default}
+"""Tunables that specs stored by earlier versions lack, with what those versions computed."""
 ALIASES = {"ImageSeed": "Seed"}
 """Names that the module's own usage examples pass for a documented tunable."""
 KEYS = (*BY_NAME, *ALIASES)
+
+
+def sampler_notes(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return one sentence for each sampler in ``values`` (by attribute) computed under another name."""
+    chosen = {name: values[BY_NAME[name].attribute] for name in ("Sampler", "VideoSampler")}
+    return tuple(
+        f"{name} {sampler} is computed as {SAME_AS[sampler]}, as noise is drawn on the CPU"
+        for name, sampler in chosen.items()
+        if sampler in SAME_AS
+    )

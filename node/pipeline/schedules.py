@@ -13,6 +13,8 @@ from node.pipeline.sampling import Sampling
 
 Tensor = torch.Tensor
 _RHO = 7.0
+MAX_STEPS = 999
+"""One less than the levels of a model's table, for the two samplers that spend one more."""
 # These two spend one level more than they are asked for and then leave out the last one above zero.
 _DISCARDING = frozenset({"dpm_2", "dpm_2_ancestral"})
 
@@ -20,10 +22,12 @@ _DISCARDING = frozenset({"dpm_2", "dpm_2_ancestral"})
 def sigmas(scheduler: str, steps: int, sampling: Sampling, sampler: str) -> Tensor:
     """Return the list for ``steps`` steps, its final 0 included; ``ddim_uniform`` may give more steps.
 
-    Raises JobFailed for a scheduler that does not exist.
+    Raises JobFailed for a scheduler that does not exist and for a number of steps it cannot make.
     """
     if scheduler not in _SCHEDULES:
         raise JobFailed(f"there is no scheduler {scheduler!r}; allowed: {', '.join(_SCHEDULES)}")
+    if not 1 <= steps <= MAX_STEPS:
+        raise JobFailed(f"no schedule has {steps} steps; allowed are 1 to {MAX_STEPS}")
     discards = sampler in _DISCARDING
     levels = _SCHEDULES[scheduler](steps + 1 if discards else steps, sampling)
     if discards:
@@ -49,7 +53,7 @@ def _sgm_uniform(steps: int, sampling: Sampling) -> Tensor:
 
 
 def _karras(steps: int, sampling: Sampling) -> Tensor:
-    """Karras et al. 2022 (arXiv 2206.00364), equation 5, with rho 7."""
+    """Karras et al. 2022 (arXiv 2206.00364), equation 5, with rho 7; roots in double, the ramp in float32."""
     largest, smallest = (bound ** (1.0 / _RHO) for bound in _bounds(sampling))
     ramp = torch.linspace(0.0, 1.0, steps, dtype=torch.float32)
     levels: Tensor = (largest + ramp * (smallest - largest)) ** _RHO
@@ -62,8 +66,10 @@ def _exponential(steps: int, sampling: Sampling) -> Tensor:
 
 
 def _simple(steps: int, sampling: Sampling) -> Tensor:
+    last = len(sampling.sigmas) - 1
+    # The floor of a floating product, as in the reference: it can fall one below the exact quotient.
     stride = len(sampling.sigmas) / steps
-    return sampling.sigmas[[999 - int(index * stride) for index in range(steps)]]
+    return sampling.sigmas[[last - int(index * stride) for index in range(steps)]]
 
 
 def _ddim_uniform(steps: int, sampling: Sampling) -> Tensor:

@@ -20,7 +20,7 @@ def valid_value(tunable):
     if isinstance(tunable, IntegerTunable):
         return st.sampled_from(tunable.choices) if tunable.choices else st.integers(tunable.low, tunable.high)
     if isinstance(tunable, ChoiceTunable):
-        return st.sampled_from(tunable.available)
+        return st.sampled_from(tunable.names)
     return PROMPT
 
 

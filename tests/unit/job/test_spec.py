@@ -3,6 +3,7 @@
 import pytest
 
 from node.job.spec import SAMPLERS, SCHEDULERS, InvalidInputs, JobSpec, parse_inputs
+from node.job.tunables import SAME_AS
 
 MODULE = "sdv-pipeline:v1.1-lilypad2"
 
@@ -27,6 +28,7 @@ def test_no_inputs_mean_the_documented_defaults():
         "VideoSteps": 50,
         "VideoScheduler": "normal",
         "VideoSampler": "euler_ancestral",
+        "Frames": "none",
     }
     assert spec.notes == ()
 
@@ -126,22 +128,35 @@ def test_a_number_of_a_thousand_digits_is_refused_without_being_computed():
 
 
 @pytest.mark.parametrize(
-    ("key", "names", "works"),
+    ("key", "names"),
     [
-        ("Sampler", SAMPLERS, "euler_ancestral"),
-        ("VideoSampler", SAMPLERS, "euler_ancestral"),
-        ("Scheduler", SCHEDULERS, "normal"),
-        ("VideoScheduler", SCHEDULERS, "normal"),
+        ("Sampler", SAMPLERS),
+        ("VideoSampler", SAMPLERS),
+        ("Scheduler", SCHEDULERS),
+        ("VideoScheduler", SCHEDULERS),
+        ("Frames", ("none", "png")),
     ],
 )
-def test_known_names_that_are_not_computed_are_refused_differently_from_unknown_ones(key, names, works):
-    assert parse_inputs(MODULE, [f"{key}={works}"]).tunables()[key] == works
-    for name in set(names) - {works}:
-        assert problems_of(f"{key}={name}") == [
-            (key, "is a valid name, but this version of the node does not compute it")
-        ]
-    assert problems_of(f"{key}={works}x") == [(key, f"is not a known name, did you mean {works}?")]
+def test_every_documented_name_is_taken_and_no_other(key, names):
+    for name in names:
+        assert parse_inputs(MODULE, [f"{key}={name}"]).tunables()[key] == name
+    assert problems_of(f"{key}={names[0]}x") == [(key, f"is not a known name, did you mean {names[0]}?")]
+    assert problems_of(f"{key}={names[0].upper()}") == [
+        (key, f"is not a known name, did you mean {names[0]}?")
+    ]
     assert problems_of(f"{key}=zzzzzzzz") == [(key, "is not a known name")]
+
+
+def test_a_gpu_sampler_keeps_its_name_and_a_note_says_what_is_computed():
+    spec = parse_inputs(MODULE, ["Sampler=dpmpp_sde_gpu", "VideoSampler=dpmpp_3m_sde_gpu"])
+    assert (spec.sampler, spec.video_sampler) == ("dpmpp_sde_gpu", "dpmpp_3m_sde_gpu")
+    assert spec.notes == (
+        "Sampler dpmpp_sde_gpu is computed as dpmpp_sde, as noise is drawn on the CPU",
+        "VideoSampler dpmpp_3m_sde_gpu is computed as dpmpp_3m_sde, as noise is drawn on the CPU",
+    )
+    assert parse_inputs(MODULE, ["Sampler=dpmpp_sde"]).notes == ()
+    assert set(SAME_AS) == {name for name in SAMPLERS if name.endswith("_gpu")}
+    assert all(plain in SAMPLERS for plain in SAME_AS.values())
 
 
 def test_the_documented_lists_are_complete():
@@ -152,7 +167,7 @@ def test_the_documented_lists_are_complete():
 def test_every_problem_is_reported_at_once_in_the_order_of_reading():
     with pytest.raises(InvalidInputs) as caught:
         parse_inputs(
-            "sdv-pipeline:v9", ["Steps=500", "Foo=1", "steps=5", "Framerate", "Steps=6", "Sampler=lcm"]
+            "sdv-pipeline:v9", ["Steps=500", "Foo=1", "steps=5", "Framerate", "Steps=6", "Sampler=lcmm"]
         )
     assert [problem.key for problem in caught.value.problems] == [
         "module",
@@ -222,6 +237,14 @@ def test_a_spec_is_stored_and_read_back_with_its_notes():
     spec = parse_inputs("sdv-pipeline", ["ImageSeed=18446744073709551615", "Prompt=x"])
     assert len(spec.notes) == 2
     assert JobSpec.from_json(spec.to_json()) == spec
+
+
+def test_a_spec_stored_before_frames_could_be_asked_for_asks_for_none():
+    spec = parse_inputs(MODULE, ["Steps=5"])
+    document = spec.to_json()
+    del document["inputs"]["Frames"]
+    assert JobSpec.from_json(document) == spec
+    assert JobSpec.from_json(document).frames == "none"
 
 
 @pytest.mark.parametrize(

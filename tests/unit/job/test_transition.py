@@ -44,7 +44,7 @@ HAPPY = (
     ProposalMined(POSTED_AT + 2),
     moved(State.DEAL_AGREED, POSTED_AT + 4),
     RenderStarted(),
-    Rendered(("outputs/video_00001.mp4",), "class"),
+    Rendered(("outputs/output_00001_.mp4",), "class"),
     Published("bafy"),
     moved(State.RESULTS_SUBMITTED, POSTED_AT + 60),
     moved(State.RESULTS_ACCEPTED, POSTED_AT + 70, TOKEN),
