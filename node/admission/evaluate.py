@@ -84,6 +84,8 @@ class Terms:
     market: MarketPlace
     payments: Address
     data_dir: Path
+    unserved: Callable[[str], str | None] = lambda _module: None
+    """Why a module is not computed with this node's models, or None if it is."""
 
 
 class Admission:
@@ -154,6 +156,7 @@ class Admission:
             job_estimate_s=exposure.job_estimate_s,
             submit_timeout_s=settings.deal.submit_timeout_s,
             free_disk_bytes=shutil.disk_usage(settings.data_dir).free,
+            unserved=settings.unserved(job.offer.spec.module),
         )
 
     def _deal(self, job: Job, price: Wei) -> Deal:

@@ -39,6 +39,8 @@ class Facts:
     job_estimate_s: float
     submit_timeout_s: int
     free_disk_bytes: int
+    unserved: str | None = None
+    """Why the models of this node are not the ones the job asks for, if so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,11 @@ def authentic(facts: Facts, _: AdmissionSection) -> Refusal | None:
     if facts.requester == facts.provider:
         return Refusal("authentic", "posted by this node's own account")
     return None
+
+
+def served(facts: Facts, _: AdmissionSection) -> Refusal | None:
+    """A module is computed with the models it names, never with others."""
+    return None if facts.unserved is None else Refusal("served", facts.unserved)
 
 
 def judged(facts: Facts, _: AdmissionSection) -> Refusal | None:
@@ -164,6 +171,7 @@ def deadline(facts: Facts, limits: AdmissionSection) -> Refusal | None:
 RULES: tuple[Rule, ...] = (
     fresh,
     authentic,
+    served,
     judged,
     solvent_requester,
     capacity,

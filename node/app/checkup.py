@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from node.admission.rules import GAS_PER_DEAL
 from node.app.parties import OpenMarket, open_market
+from node.app.serving import unserved_modules
 from node.chain.keystore import keystore_address, load_signer
 from node.config import Config
 from node.errors import Misconfigured, NodeError, Unreachable
 from node.gpu.probe import probe
-from node.pipeline.profiles import load_profile
+from node.pipeline.profiles import Profile, load_profile
+from node.pipeline.weights.records import completeness
 from node.types import Address
 
 MANY_DEALS = 1000
@@ -46,7 +48,7 @@ def problem(name: str, finding: str, remedy: str = "", exit_code: int = 1) -> Ch
 
 async def check_everything(config: Config) -> list[Check]:
     """Return all checks; never raises for anything that a check is about."""
-    checks = [check_disk(config), check_gpu(), check_profile(config)]
+    checks = [check_disk(config), check_gpu(), check_profile(config), check_modules(config)]
     wallet = await asyncio.to_thread(check_wallet, config)
     checks.append(wallet)
     async for check in _chain_checks(config):
@@ -79,12 +81,61 @@ def check_gpu() -> Check:
 
 
 def check_profile(config: Config) -> Check:
-    """Is the profile one that this version can render?"""
+    """Is the profile one that can be rendered here: its device there, its weights complete?"""
     try:
-        load_profile(config.worker.profile)
+        profile = load_profile(config.worker.profile)
     except NodeError as error:
         return problem("profile", str(error))
-    return Check("profile", "ok", config.worker.profile)
+    lacking = completeness(profile, config.node.directory)
+    if lacking:
+        return problem("profile", "; ".join(lacking), f"sdv-node models pull {profile.name}")
+    return _device_problem(profile) or Check("profile", "ok", f"{profile.name} on {profile.device}")
+
+
+def _device_problem(profile: Profile) -> Check | None:
+    if profile.device != "cuda":
+        return None
+    gpus = probe().gpus
+    if not gpus:
+        return problem(
+            "profile", f"{profile.name} needs an NVIDIA GPU and none was found", "set worker.profile"
+        )
+    largest = max(gpu.memory_total_bytes for gpu in gpus)
+    if largest < profile.memory_gb * 1e9:
+        return problem(
+            "profile",
+            f"{profile.name} needs {profile.memory_gb:g} GB of GPU memory, there are {largest / 1e9:.1f} GB",
+            'use a profile with residency = "swapped" and a smaller memory_gb',
+        )
+    return None
+
+
+def check_modules(config: Config) -> Check:
+    """Are the modules on offer computed with the profile's models?"""
+    try:
+        profile = load_profile(config.worker.profile)
+    except NodeError:
+        return Check("modules", "skipped", "no profile")
+    try:
+        unserved = unserved_modules(profile, config.market.modules)
+    except NodeError as error:
+        return problem("modules", str(error))
+    served = [module for module in config.market.modules if module not in unserved]
+    if not served:
+        return problem(
+            "modules",
+            f"none of market.modules is served by profile {profile.name}, which is for "
+            f"{', '.join(profile.serves)}",
+            "set market.modules or worker.profile",
+        )
+    if unserved:
+        return Check(
+            "modules",
+            "warning",
+            f"profile {profile.name} does not serve {', '.join(unserved)}: such offers are declined",
+            "remove them from market.modules, or set worker.profile to one that serves them",
+        )
+    return Check("modules", "ok", f"{len(served)} served by profile {profile.name}")
 
 
 def check_wallet(config: Config) -> Check:

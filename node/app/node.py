@@ -16,6 +16,7 @@ from node.app.chain_status import ChainStatus
 from node.app.gauges import Gauges
 from node.app.metering import MeteredTransactions
 from node.app.parties import OpenMarket, open_market, open_wallet, transaction_settings
+from node.app.serving import Serving
 from node.chain.events import MARKET_TOPICS
 from node.chain.logs import ConfirmedLogs, Cursor
 from node.chain.signer import LocalSigner
@@ -135,6 +136,7 @@ class _Wiring:
             ),
             clock=self.clock,
         )
+        self.serving = Serving(config.worker.profile, self.directory)
         self.times = RunTimes(config.admission.initial_job_s)
         self.health = Health(self.clock)
         self.snapshot = Snapshot(
@@ -174,6 +176,7 @@ class _Wiring:
                 market=contracts.place,
                 payments=contracts.addresses.payments,
                 data_dir=self.directory,
+                unserved=self.serving.unserved,
             ),
         )
         proposals = Proposals(contracts, self.transactions, self.transaction_log, chain)
@@ -337,6 +340,8 @@ class _Wiring:
                 f"profile {self.config.worker.profile} has toy models: set worker.profile to one with real "
                 "weights, or market.allow_toy_models on a private market"
             )
+        if (problem := self.serving.problem()) is not None:
+            return f"profile {self.config.worker.profile} is not complete: {problem}"
         if self.pool.ready:
             return None
         status = self.pool.status()

@@ -18,6 +18,7 @@ COMMANDS = {
     "status": "node.cli.status:status",
     "doctor": "node.cli.doctor:doctor",
     "jobs": "node.cli.jobs:jobs",
+    "models": "node.cli.models:models",
     "wallet": "node.cli.wallet:wallet",
     "config": "node.cli.config:config",
     "devnet": "node.cli.devnet:devnet",

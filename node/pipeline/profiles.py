@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
 from node.errors import Misconfigured
+from node.pipeline.weights.sources import Group, Source, SourceRow
 from node.resources import data_path
 
 PIPELINE_VERSION = "2"
@@ -29,7 +30,8 @@ class Profile:
     always compute in float32. ``threads`` is torch's CPU thread count, which the bits depend on.
     ``residency`` tells whether all models stay on the device or the two sets take turns, which changes no
     bit. ``memory_gb`` is what a job needs of the device, models included (10^9 bytes; 0 on the CPU).
-    ``serves`` names the profiles of modules (``node.job.modules``) that this one may compute.
+    ``serves`` names the profiles of modules (``node.job.modules``) that this one may compute. ``still`` and
+    ``clip`` say where the weights come from; both are None when they are made here.
     """
 
     name: str
@@ -46,9 +48,17 @@ class Profile:
     clip_width: int
     clip_height: int
     frames: int
+    still: Source | None = None
+    clip: Source | None = None
+
+    @property
+    def sources(self) -> dict[Group, Source]:
+        """Where the weights come from, by their folder in the profile's directory; empty if made here."""
+        found: dict[Group, Source | None] = {"still": self.still, "clip": self.clip}
+        return {group: source for group, source in found.items() if source is not None}
 
     def directory(self, data_dir: Path) -> Path:
-        """Return where the profile's weights are, in Hugging Face layout."""
+        """Return where the profile's weights are: one folder per network, in the precision of its use."""
         return data_dir / "models" / self.name
 
 
@@ -58,7 +68,8 @@ class _Row(BaseModel):
     made_here: bool
     device: Literal["cpu", "cuda"]
     precision: Precision
-    vae_precision: Precision
+    # The SDXL VAE overflows in float16.
+    vae_precision: Literal["float32", "bfloat16"]
     kernels: Literal["eager", "compiled"]
     residency: Literal["resident", "swapped"]
     memory_gb: Annotated[float, Field(ge=0, le=1024)]
@@ -68,6 +79,19 @@ class _Row(BaseModel):
     clip_width: Pixels
     clip_height: Pixels
     frames: Annotated[int, Field(ge=2, le=25)]
+    still: str = ""
+    clip: str = ""
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> "_Row":
+        named = bool(self.still) + bool(self.clip)
+        if named != (0 if self.made_here else 2):
+            raise ValueError("a profile names both still and clip of the sources, or has made_here = true")
+        return self
+
+
+class _Table(BaseModel):
+    sources: dict[str, SourceRow] = {}
 
 
 def load_profiles(path: Path | None = None) -> dict[str, Profile]:
@@ -78,10 +102,26 @@ def load_profiles(path: Path | None = None) -> dict[str, Profile]:
     path = path or data_path("config/models.toml")
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        given = _Table.model_validate({"sources": tables.pop("sources", {})}).sources
         rows = {name: _Row.model_validate(table) for name, table in tables.items()}
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise Misconfigured(f"{path} is not a table of model profiles: {error}") from error
-    return {name: Profile(name=name, **row.model_dump()) for name, row in rows.items()}
+    sources = {name: row.to_source(name) for name, row in given.items()}
+    for name, row in rows.items():
+        for source in (row.still, row.clip):
+            if source and source not in sources:
+                raise Misconfigured(
+                    f"{path}: profile {name} names the source {source!r}, there are {list(sources)}"
+                )
+    return {
+        name: Profile(
+            name=name,
+            **row.model_dump(exclude={"still", "clip"}),
+            still=sources.get(row.still),
+            clip=sources.get(row.clip),
+        )
+        for name, row in rows.items()
+    }
 
 
 def load_profile(name: str, path: Path | None = None) -> Profile:
