@@ -5,22 +5,20 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from node.cli.context import load_config, print_json
+from node.cli.inputs import InputsCommand, input_notes, inputs_option, say_problems
+from node.cli.render_display import RenderDisplay
 from node.clock import SystemClock
 from node.config import Config
 from node.errors import Misconfigured, NodeError
 from node.job.modules import NEWEST
-from node.job.progress import Progress as RenderProgress
 from node.job.spec import InvalidInputs, JobSpec, parse_inputs
 from node.pipeline.results import MANIFEST
 from node.publisher.unixfs import cid_of
@@ -31,11 +29,9 @@ from node.worker.settings import WorkerSettings
 _JOB = JobId("render")
 
 
-@click.command()
+@click.command(cls=InputsCommand)
 @click.option("--profile", metavar="NAME", help="Which models; the setting worker.profile unless given.")
-@click.option(
-    "-i", "--input", "inputs", metavar="KEY=VALUE", multiple=True, help="One input; split at the first '='."
-)
+@inputs_option
 @click.option("--module", default=NEWEST.canonical, show_default=True, help="Which version of the module.")
 @click.option(
     "--out",
@@ -57,18 +53,21 @@ def render(
     """Render a job on this machine, without market or payment.
 
     The same inputs give the same CID on every machine of the same determinism class. A render that was
-    broken off goes on from its finished stages when it is asked for again.
+    broken off goes on from its finished stages when it is asked for again. The path of the still is told
+    as soon as it is there; --out appears at the end, complete.
 
     \b
-    Example:
+    Examples:
       sdv-node render --profile tiny -i Prompt="a red fox in snow" -i Seed=7 --out fox
+      sdv-node render -i Prompt="a red fox" -i VideoSampler=dpmpp_2m -i Frames=png --out fox --json
     """
     try:
         spec = parse_inputs(module, inputs)
+        for note in (*input_notes(ctx), *spec.notes):
+            click.echo(f"Note: {note}", err=True)
         document = _render(load_config(ctx), profile, spec, out.absolute())
     except InvalidInputs as error:
-        for problem in error.problems:
-            click.echo(f"sdv-node: {problem}", err=True)
+        say_problems(error)
         if as_json:
             problems = [problem.to_json() for problem in error.problems]
             print_json({"error": "the job's inputs are invalid", "problems": problems})
@@ -120,26 +119,12 @@ def _render(config: Config, profile: str | None, spec: JobSpec, out: Path) -> di
 
 
 async def _run_pool(pool: WorkerPool, spec: JobSpec, job_dir: Path) -> None:
-    with _bar() as show:
+    with RenderDisplay(Console(stderr=True), job_dir, clips=spec.batching) as display:
         await pool.start()
         try:
-            await pool.render(_JOB, spec, job_dir, show)
+            await pool.render(_JOB, spec, job_dir, display)
         finally:
             await pool.stop()
-
-
-@contextmanager
-def _bar() -> Iterator[Any]:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("loading models", total=1.0)
-
-        def show(progress: RenderProgress) -> None:
-            text = f"{progress.stage} {progress.step}/{progress.steps}"
-            bar.update(task, completed=progress.fraction, description=text)
-
-        yield show
 
 
 def _check_replaceable(out: Path) -> None:

@@ -1,6 +1,6 @@
 """``sdv-node run``: have a job done by somebody on the market.
 
-Owns the command line's forms, among them those of ``lilypad run``; what happens is the requester's business.
+Owns the command line's forms; what happens is the requester's business.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from node.cli.context import load_config, print_json, tokens
+from node.cli.inputs import InputsCommand, input_notes, inputs_option, say_problems
 from node.cli.run_display import RunDisplay
 from node.config import Config, Seconds, Tokens
 from node.errors import NodeError
@@ -20,45 +21,10 @@ from node.job.spec import InvalidInputs, JobSpec, parse_inputs
 from node.requester.outcome import Outcome, RunState
 from node.requester.results import closing_hints
 
-INPUT_FLAGS = ("-i", "--input")
-NOTES = "node.cli.run.notes"
 
-
-def join_inputs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the arguments with ``-i Key Value`` written as ``-i Key=Value``, and a note for each."""
-    joined: list[str] = []
-    notes: list[str] = []
-    words = list(arguments)
-    while words:
-        word = words.pop(0)
-        joined.append(word)
-        if word == "--":
-            return joined + words, notes
-        if word not in INPUT_FLAGS or not words:
-            continue
-        key = words.pop(0)
-        if "=" not in key and words and not words[0].startswith("-"):
-            value = words.pop(0)
-            notes.append(f"-i {key} {value} is read as -i {key}={value}")
-            key = f"{key}={value}"
-        joined.append(key)
-    return joined, notes
-
-
-class RunCommand(click.Command):
-    """Takes a key and its value as two words, as some published examples write them."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Rewrite the arguments, then parse them as usual."""
-        joined, ctx.meta[NOTES] = join_inputs(args)
-        return super().parse_args(ctx, joined)
-
-
-@click.command(cls=RunCommand)
+@click.command(cls=InputsCommand)
 @click.argument("module", required=False)
-@click.option(
-    "-i", "--input", "inputs", metavar="KEY=VALUE", multiple=True, help="One input; split at the first '='."
-)
+@inputs_option
 @click.option("--max-price", metavar="TOKENS", help="The most to pay for the job, in whole payment tokens.")
 @click.option("--wait", "wait_s", type=float, metavar="SECONDS", help="How long to wait for proposals.")
 @click.option("--yes", is_flag=True, help="Do not ask before the job is posted.")
@@ -102,7 +68,7 @@ def run(
         configure_logging("auto", "warning" if config.log.level == "info" else config.log.level)
         if module is not None:
             spec = parse_inputs(module, inputs)
-            _introduce(console, config, spec, ctx.meta[NOTES])
+            _introduce(console, config, spec, input_notes(ctx))
             if console.is_terminal and not (yes or as_json):
                 click.confirm("Post this job?", default=True, abort=True)
         outcome = asyncio.run(_carry_out(display, config, module, inputs, run_id, dispute=dispute))
@@ -171,8 +137,7 @@ def _show_problems(error: InvalidInputs, *, as_json: bool) -> None:
         problems = [problem.to_json() for problem in error.problems]
         print_json(_error_document(error, None) | {"state": "invalid", "problems": problems})
         return
-    for problem in error.problems:
-        click.echo(f"sdv-node: {problem}", err=True)
+    say_problems(error)
 
 
 def _error_document(error: NodeError, run_id: str | None) -> dict[str, Any]:

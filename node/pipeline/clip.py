@@ -3,7 +3,8 @@
 import torch
 
 from node.job.spec import JobSpec
-from node.pipeline import pixels, samplers, schedules
+from node.pipeline import finite, pixels, samplers, schedules
+from node.pipeline.acceleration.decoder import decode_clip
 from node.pipeline.guidance import clip_denoiser
 from node.pipeline.models import Models
 from node.pipeline.noise import Noise, posterior_noise
@@ -22,29 +23,52 @@ def sample_latents(
     index: int,
     callback: samplers.StepCallback,
 ) -> torch.Tensor:
-    """Return the latents of the clip of still ``index`` (from 0), [F, 4, h, w] float32."""
+    """Return the latents of the clip of still ``index`` (from 0), [F, 4, h, w] float32.
+
+    Raises NotFinite, with the step, if the conditioning or the latents become NaN or infinite.
+    """
     still = stills[index : index + 1].to(models.device)
-    height, width = profile.clip_height // PIXELS_PER_LATENT, profile.clip_width // PIXELS_PER_LATENT
     vision = models.vision(pixel_values=pixels.clip_vision_input(still)).image_embeds  # [1, C]
-    shown = pixels.video_init(still, profile.clip_width, profile.clip_height).to(models.clip_vae.dtype)
-    posterior = models.clip_vae.encode(shown).latent_dist
+    encoded = _encode(models, profile, spec, still, index)
+    for part in (vision, encoded):
+        finite.check(part, "clip", "conditioning on the still")
+    denoise = clip_denoiser(models.clip_unet, vision, encoded, profile.frames)
+    noise = Noise(spec.video_seed)
+    sigmas = schedules.sigmas(spec.video_scheduler, spec.video_steps, SVD, spec.video_sampler)
+    initial = noise.initial((profile.frames, LATENT_CHANNELS, *_latent_size(profile)))
+    x = SVD.start(initial, sigmas).to(models.device)
+    return finite.sample("clip", spec.video_sampler, denoise, x, sigmas, noise, callback)
+
+
+def decode(models: Models, latents: torch.Tensor) -> torch.Tensor:
+    """Return the frames as [F, H, W, 3] uint8, decoded in one call: all temporal mixing happens inside it.
+
+    Raises NotFinite if a frame becomes NaN or infinite.
+    """
+    vae = models.clip_vae
+    # Divided in float32: the VAE's type would round the quotient of two rounded numbers.
+    x = (latents.to(models.device, torch.float32) / _LATENT_SCALE).to(vae.dtype)
+    decoded = decode_clip(vae, x)
+    finite.check(decoded, "clip decode", f"all {len(decoded)} frames")
+    return pixels.to_uint8(pixels.from_decoder(decoded))
+
+
+def _encode(models: Models, profile: Profile, spec: JobSpec, still: torch.Tensor, index: int) -> torch.Tensor:
+    """Return a sample of the still's latent, [1, 4, h, w] float32: not the mode, and never scaled."""
+    vae = models.clip_vae
+    shown = pixels.video_init(still, profile.clip_width, profile.clip_height).to(vae.dtype)
+    posterior = vae.encode(shown).latent_dist
+    # The stream is that of a joint draw for all stills, of which this clip takes its row.
     rows = posterior_noise(
         spec.seed,
         latent_shape(spec, profile),
         models.position_table,
-        (spec.batching, LATENT_CHANNELS, height, width),
+        (spec.batching, LATENT_CHANNELS, *_latent_size(profile)),
     )
-    # A sample, not the mode, and never multiplied by the latent scale.
-    encoded = posterior.mean.float() + posterior.std.float() * rows[index : index + 1].to(models.device)
-    denoise = clip_denoiser(models.clip_unet, vision, encoded, profile.frames)
-    noise = Noise(spec.video_seed)
-    sigmas = schedules.sigmas(spec.video_scheduler, spec.video_steps, SVD, spec.video_sampler)
-    x = SVD.start(noise.initial((profile.frames, LATENT_CHANNELS, height, width)), sigmas)
-    return samplers.sample(spec.video_sampler, denoise, x.to(models.device), sigmas, noise, callback)
+    noise = rows[index : index + 1].to(models.device)
+    encoded: torch.Tensor = posterior.mean.float() + posterior.std.float() * noise
+    return encoded
 
 
-def decode(models: Models, latents: torch.Tensor) -> torch.Tensor:
-    """Return the frames as [F, H, W, 3] uint8, decoded in one call: all temporal mixing happens inside it."""
-    vae = models.clip_vae
-    x = (latents / _LATENT_SCALE).to(models.device, vae.dtype)
-    return pixels.to_uint8(pixels.from_decoder(vae.decode(x, num_frames=len(x), return_dict=False)[0]))
+def _latent_size(profile: Profile) -> tuple[int, int]:
+    return profile.clip_height // PIXELS_PER_LATENT, profile.clip_width // PIXELS_PER_LATENT

@@ -15,7 +15,7 @@ _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 def to_uint8(x: Tensor) -> Tensor:
     """Return ``x`` as uint8 in the same shape: scaled by 255 and cut off, never rounded.
 
-    A value that is not a number (a prompt can ask for a weight of ``nan``) becomes 0 everywhere alike.
+    A value that is not a number becomes 0 on every device alike; ``still`` and ``clip`` let none get here.
     """
     return torch.nan_to_num(255.0 * x.float(), nan=0.0).clamp(0.0, 255.0).to(torch.uint8)
 

@@ -1,48 +1,28 @@
 """One job from its spec to its result directory, stage by stage, with progress.
 
-Owns the order of stages and their names; each stage's computing is in ``still``, ``clip`` and ``containers``.
+Owns the order of stages and their names; each stage's computing is in ``still``, ``clip`` and ``encoding``.
 """
 
 import shutil
+import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from node.job.progress import Progress
-from node.job.spec import JobSpec
-from node.pipeline import clip, containers, determinism, pixels, results, still, toy
+from node.job.modules import NEWEST
+from node.job.spec import JobSpec, parse_inputs
+from node.pipeline import clip, determinism, memory, pixels, results, still, toy
+from node.pipeline.containers import Frames
+from node.pipeline.encoding import Encoders
+from node.pipeline.meter import Meter, OnProgress
 from node.pipeline.models import Models, load_models
 from node.pipeline.profiles import Profile
+from node.pipeline.residency import Residency, SetName, of_models
+from node.pipeline.results import OutputFile
 from node.pipeline.stages import StageStore
-
-OnProgress = Callable[[Progress], None]
-# Rough shares of a job's time, in steps of the video sampler; only the progress bar depends on them.
-_STILL_STEP, _STILL_DECODE, _CLIP_DECODE, _ENCODE = 0.2, 0.5, 8.0, 4.0
-_ENCODERS = 4
-
-
-class _Meter:
-    """Turns steps of stages into a fraction of the whole job that never falls."""
-
-    def __init__(self, spec: JobSpec, on_progress: OnProgress) -> None:
-        self._on_progress = on_progress
-        self._done = 0.0
-        per_still = _STILL_STEP * spec.steps + _STILL_DECODE
-        self._whole = spec.batching * (per_still + spec.video_steps + _CLIP_DECODE + _ENCODE)
-
-    def stage(self, name: str, share: float) -> Callable[[int, int], None]:
-        """Return the callback of a stage that makes up ``share`` of the job."""
-        before = self._done
-        self._done += share
-
-        def step(done: int, steps: int) -> None:
-            fraction = min(1.0, (before + share * done / steps) / self._whole)
-            self._on_progress(Progress(name, done, steps, fraction))
-
-        return step
 
 
 class Renderer:
@@ -51,6 +31,7 @@ class Renderer:
     def __init__(self, profile: Profile, models: Models, weights: dict[str, str]) -> None:
         self._profile = profile
         self.models = models
+        self._residency = of_models(models, profile)
         self._weights = weights
         self.class_parts = determinism.class_parts(profile, weights)
         self.determinism_class = determinism.class_name(self.class_parts)
@@ -59,36 +40,59 @@ class Renderer:
     def load(cls, profile: Profile, data_dir: Path) -> "Renderer":
         """Load the profile's models, making the toy ones if they are not there.
 
-        Raises Fatal if the models or the device are missing.
+        Raises Fatal if the models or the device are missing, OutOfMemory if the device has too little.
         """
         determinism.configure(profile)
         directory = profile.directory(data_dir)
         if profile.made_here:
             toy.ensure(directory)
-        return cls(profile, load_models(profile, directory), determinism.weights_hashes(directory))
+        with memory.stage("loading models", profile):
+            models = load_models(profile, directory)
+            renderer = cls(profile, models, determinism.weights_hashes(directory))
+        if profile.device == "cuda":
+            renderer.warm_up()
+        return renderer
+
+    def warm_up(self) -> None:
+        """Render a small job and forget it: what is compiled or planned on first use is there afterwards.
+
+        It also shows that the device computes. Raises what ``render`` raises.
+        """
+        steps = {tunable: str(low) for tunable, low in (("Steps", 5), ("VideoSteps", 5))}
+        with tempfile.TemporaryDirectory(prefix="sdv-warm-up-") as folder:
+            self.render(parse_inputs(NEWEST.canonical, steps), Path(folder), lambda _: None)
 
     def render(self, spec: JobSpec, job_dir: Path, on_progress: OnProgress) -> results.Finished:
         """Compute what is missing of the job and return its result directory.
 
-        The same bytes come out whether or not earlier stages were found on disk. Raises JobFailed if the
-        spec cannot be computed, OSError if the disk fails.
+        The same bytes come out whether or not earlier stages were found on disk. Stills are told as artifacts
+        of the progress as soon as their files exist. ``on_progress`` is called from several threads, one at a
+        time. Raises JobFailed if the spec cannot be computed, OutOfMemory if the device has too little memory
+        for it, OSError if the disk fails, Fatal if this process can no longer give the class's bytes.
         """
         finished = results.read_result(job_dir, spec)
         if finished is not None:
             return finished
         key = determinism.digest([spec.to_json(), self.determinism_class])
+        determinism.check(self._profile)
+        memory.require(self._profile)
         store = StageStore(job_dir / results.WORK, key)
-        with torch.inference_mode():
-            outputs, sources = self._outputs(spec, store, _Meter(spec, on_progress))
+        meter = Meter(spec, on_progress)
+        with torch.inference_mode(), memory.stage("encode", self._profile), Encoders() as encoders:
+            run = _Run(self.models, self._residency, self._profile, spec, job_dir, store, meter, encoders)
+            written = run.outputs()
+        outputs = [output for _, output in written]
         document = results.manifest(
             spec,
             profile=self._profile.name,
             determinism_class=self.determinism_class,
             class_parts=self.class_parts,
             weights=self._weights,
-            stages=store.hashes,
+            # Sorted, because stages of two clips may become durable in either order.
+            stages=dict(sorted(store.hashes.items())),
             outputs=outputs,
         )
+        sources = {output.path: store.folder(stage) / output.path for stage, output in written}
         results.write_result(job_dir, spec, document, sources)
         # The result has every file; what is left are tensors of a job that needs no resuming.
         shutil.rmtree(job_dir / results.WORK, ignore_errors=True)
@@ -96,64 +100,104 @@ class Renderer:
             job_dir / results.RESULT, tuple(output.path for output in outputs), self.determinism_class
         )
 
-    def _outputs(
-        self, spec: JobSpec, store: StageStore, meter: _Meter
-    ) -> tuple[list[results.OutputFile], dict[str, Path]]:
-        models, profile, batch = self.models, self._profile, spec.batching
-        step = meter.stage("still", _STILL_STEP * spec.steps * batch)
-        latents = store.tensor("still_latents", partial(still.sample_latents, models, profile, spec, step))
-        step = meter.stage("still decode", _STILL_DECODE * batch)
-        stills = store.tensor("stills", partial(still.decode, models, latents))
-        step(1, 1)
-        outputs: list[results.OutputFile] = []
-        sources: dict[str, Path] = {}
-        for index in range(batch):
-            frames = self._frames(spec, store, meter, stills, index)
-            step = meter.stage("encode", _ENCODE)
-            stage = f"encoded_{index + 1:05}"
-            encode = partial(_encode, index + 1, pixels.to_uint8(stills[index]), frames, spec.framerate)
-            written = store.files(stage, encode)
-            outputs.extend(written)
-            sources.update({output.path: store.folder(stage) / output.path for output in written})
-            step(1, 1)
-        return outputs, sources
 
-    def _frames(
-        self, spec: JobSpec, store: StageStore, meter: _Meter, stills: torch.Tensor, index: int
-    ) -> torch.Tensor:
-        """Return the frames of the clip of still ``index``, [F, H, W, 3] uint8."""
-        step = meter.stage("clip", float(spec.video_steps))
-        latents = store.tensor(
-            f"video_latents_{index + 1:05}",
-            partial(clip.sample_latents, self.models, self._profile, spec, stills, index, step),
-        )
-        step = meter.stage("clip decode", _CLIP_DECODE)
-        frames = store.tensor(f"frames_{index + 1:05}", partial(clip.decode, self.models, latents))
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One job while it is computed."""
+
+    models: Models
+    residency: Residency
+    profile: Profile
+    spec: JobSpec
+    job_dir: Path
+    store: StageStore
+    meter: Meter
+    encoders: Encoders
+
+    def outputs(self) -> list[tuple[str, OutputFile]]:
+        """Return every delivered file with the stage that holds it, in the manifest's order."""
+        stills = self._stills()
+        shown = [
+            self.encoders.start(self._keep_still, index + 1, pixels.to_uint8(image).numpy())
+            for index, image in enumerate(stills)
+        ]
+        clips = []
+        for index in range(len(stills)):
+            clips.append(self.encoders.start(self._keep_clip, index + 1, self._frames(stills, index)))
+            self.encoders.check()
+        step = self.meter.encode()
+        written: list[tuple[str, OutputFile]] = []
+        for number, (still_files, clip_files) in enumerate(zip(shown, clips, strict=True), 1):
+            written.extend((_still_stage(number), output) for output in still_files.result())
+            written.extend((_clip_stage(number), output) for output in clip_files.result())
+            step(number, len(clips))
+        return written
+
+    def _stills(self) -> torch.Tensor:
+        """Return all stills of the job, [B, H, W, 3] float32 in [0, 1] on the CPU."""
+        sample = partial(still.sample_latents, self.models, self.profile, self.spec, self.meter.still())
+        latents = self.store.tensor("still_latents", self._on_device("still", "still", sample))
+        step = self.meter.still_decode()
+        decode = partial(still.decode, self.models, latents)
+        stills = self.store.tensor("stills", self._on_device("still", "still decode", decode))
+        step(1, 1)
+        if len(stills) > 1:
+            # The captured step of a larger batch holds gigabytes that the clips may need.
+            self.models.still_unet.release()
+        return stills
+
+    def _frames(self, stills: torch.Tensor, index: int) -> torch.Tensor:
+        """Return the frames of the clip of still ``index``, [F, H, W, 3] uint8 on the CPU.
+
+        The thread that encodes them makes them durable: the device need not wait for the disk.
+        """
+        step = self.meter.clip()
+        sample = partial(clip.sample_latents, self.models, self.profile, self.spec, stills, index, step)
+        latents = self.store.tensor(f"video_latents_{index + 1:05}", self._on_device("clip", "clip", sample))
+        step = self.meter.clip_decode()
+        frames = self.store.find(_frames_stage(index + 1))
+        if frames is None:
+            decode = partial(clip.decode, self.models, latents)
+            frames = self._on_device("clip", "clip decode", decode)().cpu().contiguous()
         step(1, 1)
         return frames
 
+    def _on_device(
+        self, models: SetName, stage: str, compute: Callable[[], torch.Tensor]
+    ) -> Callable[[], torch.Tensor]:
+        """Return ``compute`` with its models brought to the device and its errors of memory named."""
 
-def _encode(
-    number: int, image: torch.Tensor, frames: torch.Tensor, framerate: int, folder: Path
-) -> list[str]:
-    """Write everything that is delivered of one still into ``folder`` and return the paths."""
-    pictures = frames.numpy()
-    frame_paths = [results.frame_path(number, frame) for frame in range(1, len(pictures) + 1)]
-    (folder / frame_paths[0]).parent.mkdir(parents=True)
-    videos = {suffix: results.video_path(number, suffix) for suffix in ("png", "webp", "mp4")}
-    still_path = results.image_path(number)
-    # The encoders let go of the interpreter's lock; each file is one encoder's work, whatever the order.
-    with ThreadPoolExecutor(max_workers=_ENCODERS) as pool:
-        tasks = [
-            pool.submit(containers.write_webp, folder / videos["webp"], pictures, framerate),
-            pool.submit(containers.write_apng, folder / videos["png"], pictures, framerate),
-            pool.submit(containers.write_mp4, folder / videos["mp4"], pictures, framerate),
-            pool.submit(containers.write_png, folder / still_path, image.numpy()),
-            *(
-                pool.submit(containers.write_png, folder / path, picture)
-                for path, picture in zip(frame_paths, pictures, strict=True)
-            ),
-        ]
-        for task in tasks:
-            task.result()
-    return [still_path, *videos.values(), *frame_paths]
+        def computed() -> torch.Tensor:
+            with memory.stage(stage, self.profile):
+                self.residency.use(models)
+                return compute()
+
+        return computed
+
+    def _keep_still(self, number: int, image: Frames) -> list[OutputFile]:
+        stage = _still_stage(number)
+        written = self.store.files(stage, partial(self.encoders.write_still, number, image))
+        for output in written:
+            path = self.store.folder(stage) / output.path
+            self.meter.artifact(path.relative_to(self.job_dir).as_posix())
+        return written
+
+    def _keep_clip(self, number: int, frames: torch.Tensor) -> list[OutputFile]:
+        if _frames_stage(number) not in self.store.hashes:
+            self.store.keep(_frames_stage(number), frames)
+        with_frames = self.spec.frames == "png"
+        clip_pixels, framerate = frames.numpy(), self.spec.framerate
+        encode = partial(self.encoders.write_clip, number, clip_pixels, framerate, with_frames=with_frames)
+        return self.store.files(_clip_stage(number), encode)
+
+
+def _still_stage(number: int) -> str:
+    return f"still_{number:05}"
+
+
+def _frames_stage(number: int) -> str:
+    return f"frames_{number:05}"
+
+
+def _clip_stage(number: int) -> str:
+    return f"encoded_{number:05}"

@@ -22,6 +22,9 @@ WORK = "work"
 OUTPUTS = "outputs"
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
+CLIP_SUFFIXES = ("png", "webp", "mp4")
+"""The containers of every clip, in the manifest's order."""
+_CLIP = "output_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +57,23 @@ class Finished:
 
 def image_path(number: int) -> str:
     """Return where still ``number`` (from 1) is."""
-    return f"{OUTPUTS}/image_{number:05}.png"
+    return f"{OUTPUTS}/still_{number:05}_.png"
 
 
 def video_path(number: int, suffix: str) -> str:
     """Return where clip ``number`` is as ``png`` (animated), ``webp`` or ``mp4``."""
-    return f"{OUTPUTS}/video_{number:05}.{suffix}"
+    return f"{OUTPUTS}/{_CLIP}{number:05}_.{suffix}"
 
 
 def frame_path(number: int, frame: int) -> str:
-    """Return where frame ``frame`` (from 1) of clip ``number`` is."""
-    return f"{OUTPUTS}/frames_{number:05}/frame_{frame:03}.png"
+    """Return where frame ``frame`` (from 1) of clip ``number`` is, if frames are asked for."""
+    return f"{OUTPUTS}/frames_{number:05}_/frame_{frame:05}_.png"
 
 
 def media_type(path: str) -> str:
     """Return the type of an output by its name."""
     name = path.rpartition("/")[2]
-    if name.startswith("video_") and name.endswith(".png"):
+    if name.startswith(_CLIP) and name.endswith(".png"):
         return "image/apng"
     return {"png": "image/png", "webp": "image/webp", "mp4": "video/mp4"}[name.rpartition(".")[2]]
 
@@ -83,12 +86,13 @@ def describe_output(path: str, source: Path) -> OutputFile:
 
 
 def expected_outputs(spec: JobSpec, frames: int) -> list[str]:
-    """Return every file a job promises, in the manifest's order."""
+    """Return every file a job promises, in the manifest's order; ``frames`` is the length of a clip."""
+    shown = frames if spec.frames == "png" else 0
     paths = []
     for number in range(1, spec.batching + 1):
         paths.append(image_path(number))
-        paths.extend(video_path(number, suffix) for suffix in ("png", "webp", "mp4"))
-        paths.extend(frame_path(number, frame) for frame in range(1, frames + 1))
+        paths.extend(video_path(number, suffix) for suffix in CLIP_SUFFIXES)
+        paths.extend(frame_path(number, frame) for frame in range(1, shown + 1))
     return paths
 
 

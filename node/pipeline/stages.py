@@ -2,6 +2,7 @@
 
 A stage is a tensor or a set of files in ``<job>/work`` with a record of its SHA-256 under the job's key. A
 stage whose record is missing, belongs to another job or class, or does not match its bytes is computed again.
+Different stages may be kept from different threads at once.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ _FOLDER = "files"
 
 
 class StageStore:
-    """The finished stages of one job; ``hashes`` grows with each stage that is asked for."""
+    """The finished stages of one job; ``hashes`` grows with each stage that is found or kept."""
 
     def __init__(self, work: Path, key: str) -> None:
         self._work = work
@@ -35,14 +36,33 @@ class StageStore:
         What is returned was always read from the file, so that a resumed job and an uninterrupted one go on
         from memory of the same layout.
         """
-        found = self._read_tensor(name)
+        found = self.find(name)
         if found is None:
-            write_durably(self._tensor_path(name), save({"data": compute().detach().cpu().contiguous()}))
-            content = self._tensor_path(name).read_bytes()
-            self._record(name, {"file": hashlib.sha256(content).hexdigest()})
-            found = load(content)["data"].clone()
-        self.hashes[name] = hashlib.sha256(found.numpy().tobytes()).hexdigest()
+            self.keep(name, compute().detach().cpu())
+            found = self.find(name)
+        if found is None:
+            raise OSError(f"{self._tensor_path(name)} does not hold what was just written to it")
         return found
+
+    def find(self, name: str) -> torch.Tensor | None:
+        """Return the stage's tensor, or None if it is not there as it was kept."""
+        record = self._known(name)
+        try:
+            content = self._tensor_path(name).read_bytes()
+            if record is None or hashlib.sha256(content).hexdigest() != record.get("file"):
+                return None
+            found = load(content)["data"].clone()
+        except (OSError, KeyError, SafetensorError):
+            return None
+        self.hashes[name] = _digest(found)
+        return found
+
+    def keep(self, name: str, value: torch.Tensor) -> None:
+        """Make a CPU tensor durable as the stage's."""
+        content = save({"data": value.contiguous()})
+        write_durably(self._tensor_path(name), content)
+        self._record(name, {"file": hashlib.sha256(content).hexdigest()})
+        self.hashes[name] = _digest(value)
 
     def files(self, name: str, compute: Callable[[Path], Sequence[str]]) -> list[OutputFile]:
         """Return the stage's files, written by ``compute(folder)``, which returns their paths in it."""
@@ -67,16 +87,6 @@ class StageStore:
 
     def _tensor_path(self, name: str) -> Path:
         return self._work / f"{name}.safetensors"
-
-    def _read_tensor(self, name: str) -> torch.Tensor | None:
-        record = self._known(name)
-        try:
-            content = self._tensor_path(name).read_bytes()
-            if record is None or hashlib.sha256(content).hexdigest() != record.get("file"):
-                return None
-            return load(content)["data"].clone()
-        except (OSError, KeyError, SafetensorError):
-            return None
 
     def _read_files(self, name: str) -> list[OutputFile] | None:
         record = self._known(name)
@@ -103,3 +113,8 @@ class StageStore:
         document = {"key": self._key, "sha256": hashes}
         write_durably(self._work / f"{name}.json", json.dumps(document).encode())
         sync_directory(self._work)
+
+
+def _digest(value: torch.Tensor) -> str:
+    """Return the SHA-256 of the numbers alone, which two machines can compare."""
+    return hashlib.sha256(value.contiguous().numpy().data).hexdigest()

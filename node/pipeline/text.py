@@ -44,7 +44,7 @@ def _encode_chunks(
     pieces: list[Chunk], vocabulary: Vocabulary, encoder: TextEncoder
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weighted penultimate states [1, 77k, C] and the final-norm states [k, 77, C]."""
-    weights = torch.tensor([piece.padded_weights() for piece in pieces], dtype=torch.float32)
+    weights = torch.tensor([piece.padded_weights() for piece in pieces], dtype=torch.float64)
     weighted = bool((weights != 1.0).any())
     rows = [piece.padded_ids(vocabulary, encoder.padding) for piece in pieces]
     if weighted:
@@ -54,6 +54,6 @@ def _encode_chunks(
     hidden = output.hidden_states[-2].float()  # [k (+1), 77, C], before the last layer and the final norm
     if weighted:
         hidden, empty = hidden[:-1], hidden[-1:]
-        factor = weights.to(device)[..., None]
-        hidden = torch.where(factor == 1.0, hidden, empty + factor * (hidden - empty))
+        factor = weights[..., None].to(device)
+        hidden = torch.where(factor == 1.0, hidden, empty + factor.float() * (hidden - empty))
     return hidden.reshape(1, -1, hidden.shape[-1]), output.last_hidden_state.float()

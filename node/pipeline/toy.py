@@ -12,22 +12,34 @@ import math
 import os
 import shutil
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from node.pipeline import toy_configs, toy_pictures
+from node.pipeline.results import sync_directory
 from node.pipeline.toy_configs import CONFIGS, build, vocabulary_files
 from node.pipeline.toy_pictures import arrange
 
-VERSION = "1"
-"""Raise it when the toy weights change: the ones on disk are then made again."""
 _ORIGIN = "origin.json"
+_INGREDIENTS = ("torch", "safetensors", "diffusers", "transformers")
+
+
+def recipe() -> str:
+    """Return a digest of everything the weights are made from: this code, its tables and its libraries."""
+    digest = hashlib.sha256()
+    for source in (__file__, toy_configs.__file__, toy_pictures.__file__):
+        digest.update(hashlib.sha256(Path(source).read_bytes()).digest())
+    for library in _INGREDIENTS:
+        digest.update(f"{library} {version(library)}\n".encode())
+    return digest.hexdigest()
 
 
 def ensure(directory: Path) -> None:
-    """Make the weights in ``directory`` unless they are there, whole and of this version.
+    """Make the weights in ``directory`` unless they are there, whole and made by the recipe of this version.
 
     Safe when several processes call it at once, and a crash leaves no half-made directory.
     """
@@ -36,14 +48,17 @@ def ensure(directory: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _whole(directory):
             return
-        fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+        for leftover in directory.parent.glob(f".{directory.name}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         try:
-            _make(fresh)
-            shutil.rmtree(directory, ignore_errors=True)
-            fresh.rename(directory)
+            _make(workshop / "fresh")
+            if directory.exists():
+                directory.rename(workshop / "replaced")
+            (workshop / "fresh").rename(directory)
+            sync_directory(directory.parent)
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-        _sync_directory(directory.parent)
+            shutil.rmtree(workshop, ignore_errors=True)
 
 
 def _whole(directory: Path) -> bool:
@@ -51,7 +66,7 @@ def _whole(directory: Path) -> bool:
         origin = json.loads((directory / _ORIGIN).read_text(encoding="utf-8"))
         files = origin["files"]
         return bool(
-            origin["version"] == VERSION
+            origin["recipe"] == recipe()
             and all(_sha256(directory / name) == digest for name, digest in files.items())
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -75,7 +90,7 @@ def _make(directory: Path) -> None:
         for path in sorted(directory.rglob("*"))
         if path.is_file()
     }
-    origin = {"made_by": "sdv-node toy weights", "version": VERSION, "files": files}
+    origin = {"made_by": "sdv-node toy weights", "recipe": recipe(), "files": files}
     (directory / _ORIGIN).write_text(json.dumps(origin, indent=1), encoding="utf-8")
     for made in directory.rglob("*"):
         if made.is_file():
@@ -103,11 +118,3 @@ def _value(name: str, noise: torch.Tensor) -> torch.Tensor:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -20,8 +20,10 @@ MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_OUTPUTS = 4096
 SHOWN_STDERR_BYTES = 4096
-STILL = "image_{number:05d}.png"
-CLIPS = ("video_{number:05d}.png", "video_{number:05d}.webp", "video_{number:05d}.mp4")
+STILL = "still_{number:05d}_.png"
+CLIPS = ("output_{number:05d}_.png", "output_{number:05d}_.webp", "output_{number:05d}_.mp4")
+FRAME = "frames_{number:05d}_/frame_{frame:05d}_.png"
+FRAMES = 25
 
 
 class BadDelivery(NodeError):
@@ -68,8 +70,14 @@ def check_delivery(directory: Path, spec: JobSpec) -> None:
 
 def promised_outputs(spec: JobSpec) -> tuple[str, ...]:
     """Return the files in ``outputs/`` without which the job is not done."""
+    frames = FRAMES if spec.frames == "png" else 0
     return tuple(
-        name.format(number=number) for number in range(1, spec.batching + 1) for name in (STILL, *CLIPS)
+        name
+        for number in range(1, spec.batching + 1)
+        for name in (
+            *(name.format(number=number) for name in (STILL, *CLIPS)),
+            *(FRAME.format(number=number, frame=frame) for frame in range(1, frames + 1)),
+        )
     )
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
-from node.errors import Fatal, JobFailed
+from node.errors import Fatal, JobFailed, Retryable
 from node.job.progress import Progress
 from node.job.spec import JobSpec
 from node.pipeline.profiles import load_profile
@@ -48,7 +48,7 @@ class JobRenderer(Protocol):
     determinism_class: str
 
     def render(self, spec: JobSpec, job_dir: Path, on_progress: Callable[[Progress], None]) -> Finished:
-        """Render to ``job_dir/result``. Raises JobFailed or OSError."""
+        """Render to ``job_dir/result``. Raises JobFailed, Retryable or OSError."""
         ...
 
 
@@ -135,7 +135,7 @@ class _Session:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="render") as thread:
             try:
                 renderer = await self._loop.run_in_executor(thread, _load, profile, data_dir)
-            except Fatal as error:
+            except (Fatal, Retryable) as error:
                 sys.exit(str(error))
             self._send(Ready(renderer.determinism_class, os.getpid()))
             while True:
@@ -151,6 +151,8 @@ class _Session:
             finished = renderer.render(JobSpec.from_json(job.spec), Path(job.job_dir), on_progress)
         except JobFailed as error:
             return Failed(job.job_id, str(error), retryable=False)
+        except Retryable as error:
+            return Failed(job.job_id, str(error), retryable=True)
         except OSError as error:
             return Failed(job.job_id, f"the disk or a file failed: {error}", retryable=True)
         return Rendered(job.job_id, list(finished.outputs), finished.determinism_class)

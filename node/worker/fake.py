@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from node.errors import JobFailed, Misconfigured
+from node.errors import JobFailed, Misconfigured, OutOfMemory
 from node.job.progress import Progress
 from node.job.spec import JobSpec
 from node.pipeline import results
@@ -26,7 +26,16 @@ _NAME = re.compile(r"fake(?::([0-9]{1,6}))?")
 _DEFAULT_MS = 50
 _STEPS = 5
 _HANG_S = 3600.0
-FAULTS = ("fault:crash", "fault:crash-once", "fault:hang", "fault:freeze", "fault:refuse", "fault:disk")
+_STILL_STEP = 2
+FAULTS = (
+    "fault:crash",
+    "fault:crash-once",
+    "fault:hang",
+    "fault:freeze",
+    "fault:refuse",
+    "fault:disk",
+    "fault:memory",
+)
 
 
 def is_fake(profile: str) -> bool:
@@ -48,7 +57,7 @@ class FakeRenderer:
     def render(
         self, spec: JobSpec, job_dir: Path, on_progress: Callable[[Progress], None]
     ) -> results.Finished:
-        """Write the result directory. Raises JobFailed or OSError if the prompt asks for it."""
+        """Write the result directory. Raises JobFailed, OutOfMemory or OSError if the prompt asks for it."""
         finished = results.read_result(job_dir, spec)
         if finished is not None:
             return finished
@@ -56,10 +65,11 @@ class FakeRenderer:
         work.mkdir(parents=True, exist_ok=True)
         for step in range(1, _STEPS + 1):
             time.sleep(self._duration_s / _STEPS)
-            on_progress(Progress("fake", step, _STEPS, step / _STEPS))
-            if step == 2:
+            still = _write_still(spec, work, job_dir) if step == _STILL_STEP else None
+            on_progress(Progress("fake", step, _STEPS, step / _STEPS, still))
+            if step == _STILL_STEP:
                 _fail_as_asked(spec.prompt.split(" "), work)
-        sources = _write_files(spec, work)
+        sources = {path: _write(spec, work, path) for path in results.expected_outputs(spec, FRAMES)}
         outputs = [results.describe_output(path, source) for path, source in sources.items()]
         document = results.manifest(
             spec,
@@ -90,18 +100,22 @@ def _fail_as_asked(words: list[str], work: Path) -> None:
         raise JobFailed("the prompt asked for a refusal")
     if "fault:disk" in words:
         raise OSError("the prompt asked for a broken disk")
+    if "fault:memory" in words:
+        raise OutOfMemory("the prompt asked for too little memory", needed_bytes=2 * 10**9, free_bytes=10**9)
 
 
-def _write_files(spec: JobSpec, work: Path) -> dict[str, Path]:
-    sources = {}
+def _write_still(spec: JobSpec, work: Path, job_dir: Path) -> str:
+    """Write the first still and return its path from the job's directory, as the real renderer tells it."""
+    return _write(spec, work, results.image_path(1)).relative_to(job_dir).as_posix()
+
+
+def _write(spec: JobSpec, work: Path, path: str) -> Path:
     inputs = repr(sorted(spec.tunables().items()))
-    for path in results.expected_outputs(spec, FRAMES):
-        digest = hashlib.sha256(f"{inputs} {path}".encode()).digest()
-        source = work / path
-        source.parent.mkdir(parents=True, exist_ok=True)
-        source.write_bytes(_png(digest[:3]) if path.endswith(".png") else b"fake " + digest)
-        sources[path] = source
-    return sources
+    digest = hashlib.sha256(f"{inputs} {path}".encode()).digest()
+    file = work / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(_png(digest[:3]) if path.endswith(".png") else b"fake " + digest)
+    return file
 
 
 def _png(colour: bytes) -> bytes:

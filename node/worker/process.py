@@ -208,7 +208,10 @@ class WorkerProcess:
                 pass
             case Progressed() if message.job_id == self._job_id and self._on_progress is not None:
                 self._progress_at = self._clock.monotonic()
-                self._on_progress(Progress(message.stage, message.step, message.steps, message.fraction))
+                progress = Progress(
+                    message.stage, message.step, message.steps, message.fraction, message.artifact
+                )
+                self._on_progress(progress)
             case Rendered() if message.job_id == self._job_id:
                 self._settle(message)
             case Failed() if message.job_id == self._job_id:

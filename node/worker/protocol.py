@@ -62,6 +62,7 @@ class Progressed:
     step: int
     steps: int
     fraction: float
+    artifact: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ def _decode(line: bytes, kinds: dict[str, type[_Message]]) -> _Message:
 def _fits(value: object, annotation: object) -> bool:
     if annotation is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
+    if annotation == str | None:
+        return value is None or isinstance(value, str)
     if annotation == list[str]:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if annotation == dict[str, Any]:

@@ -4,25 +4,24 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
 from node.clock import SystemClock
 from node.observe.health import Health
 from node.observe.metrics import Metrics
+from node.pipeline.encoding import Encoders
+from node.pipeline.results import media_type
 from node.publisher.blockstore import BlockStore
 from node.publisher.gateway import gateway_routes
 from node.publisher.unixfs import import_path
 from node.web.app import Listener, build_app, listen, serve_on
 from tests.fakes.status_source import FakeStatusSource
 
-MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4"}
+FRAMES = 25
 Published = tuple[BlockStore, str, list[dict[str, object]]]
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -68,23 +67,19 @@ def paint(frame: int, width: int = 320, height: int = 180) -> np.ndarray:
 
 
 def write_media(folder: Path) -> list[dict[str, object]]:
-    outputs = folder / "outputs"
-    outputs.mkdir(parents=True)
-    frames = [Image.fromarray(paint(frame)) for frame in range(25)]
-    frames[0].save(outputs / "image_00001.png")
-    frames[0].save(outputs / "video_00001.png", save_all=True, append_images=frames[1:], duration=100)
-    frames[0].save(outputs / "video_00001.webp", save_all=True, append_images=frames[1:], duration=100)
-    with av.open(str(outputs / "video_00001.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(10))
-        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
-        container.mux(stream.encode())
+    write_clip(folder, np.stack([paint(frame) for frame in range(FRAMES)]), framerate=10)
     (folder / "manifest.json").write_text("{}")
     return [
-        {"path": f"outputs/{file.name}", "media_type": MEDIA_TYPES[file.suffix], "bytes": file.stat().st_size}
-        for file in sorted(outputs.iterdir())
+        {"path": path, "media_type": media_type(path), "bytes": (folder / path).stat().st_size}
+        for path in sorted(path.relative_to(folder).as_posix() for path in folder.glob("outputs/*"))
     ]
+
+
+def write_clip(folder: Path, clip: np.ndarray, framerate: int) -> None:
+    """Write what is delivered of a clip, [F, H, W, 3], with the encoders that deliver it."""
+    with Encoders() as encoders:
+        encoders.write_still(1, clip[0], folder)
+        encoders.write_clip(1, clip, framerate, folder, with_frames=False)
 
 
 @pytest.fixture(scope="session")

@@ -72,19 +72,19 @@ async def test_a_finished_job_shows_its_picture_and_plays_its_video(page: Page, 
         for link in await card.locator(".files a").all()
     }
     assert links == {
-        "Still": f"/ipfs/{node.cid}/outputs/image_00001.png",
-        "MP4": f"/ipfs/{node.cid}/outputs/video_00001.mp4",
-        "WebP": f"/ipfs/{node.cid}/outputs/video_00001.webp",
-        "APNG": f"/ipfs/{node.cid}/outputs/video_00001.png",
+        "Still": f"/ipfs/{node.cid}/outputs/still_00001_.png",
+        "MP4": f"/ipfs/{node.cid}/outputs/output_00001_.mp4",
+        "WebP": f"/ipfs/{node.cid}/outputs/output_00001_.webp",
+        "APNG": f"/ipfs/{node.cid}/outputs/output_00001_.png",
         "Manifest": f"/ipfs/{node.cid}/manifest.json",
     }
     assert seen.console == []
 
 
 async def test_published_files_open_directly_although_they_are_sandboxed(page: Page, node: ServedNode):
-    await page.goto(f"{node.url}/ipfs/{node.cid}/outputs/video_00001.mp4")
+    await page.goto(f"{node.url}/ipfs/{node.cid}/outputs/output_00001_.mp4")
     await page.wait_for_function("() => document.querySelector('video').readyState >= 2")
-    await page.goto(f"{node.url}/ipfs/{node.cid}/outputs/image_00001.png")
+    await page.goto(f"{node.url}/ipfs/{node.cid}/outputs/still_00001_.png")
     await page.wait_for_function("() => document.images[0].naturalWidth === 320")
 
 

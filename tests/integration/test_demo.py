@@ -66,16 +66,16 @@ def test_a_second_demo_with_the_same_prompt_gives_the_same_cid_and_nothing_is_le
     assert first["gas_used"] > 500_000
 
     files = {Path(path).name: Path(path) for path in second["outputs"]}
-    folder = files["image_00001.png"].parent.parent
+    folder = files["still_00001_.png"].parent.parent
     assert cid_of(folder) == second["cid"]
-    with Image.open(files["image_00001.png"]) as still:
+    with Image.open(files["still_00001_.png"]) as still:
         assert still.size == (256, 256)
         assert len(set(still.convert("RGB").resize((16, 16)).get_flattened_data())) > 16, (
             "not one flat colour"
         )
-    with Image.open(files["video_00001.webp"]) as webp, Image.open(files["video_00001.png"]) as apng:
+    with Image.open(files["output_00001_.webp"]) as webp, Image.open(files["output_00001_.png"]) as apng:
         assert webp.n_frames == apng.n_frames == 25
-    with av.open(str(files["video_00001.mp4"])) as mp4:
+    with av.open(str(files["output_00001_.mp4"])) as mp4:
         assert mp4.streams.video[0].average_rate == 8
         assert sum(1 for _ in mp4.decode(video=0)) == 25
 

@@ -23,10 +23,10 @@ export function fileUrl(job, path) {
 }
 
 const KINDS = [
-  ['still', /(^|\/)image_\d+\.png$/i, 'Still'],
+  ['still', /(^|\/)still_\d+_\.png$/i, 'Still'],
   ['mp4', /\.mp4$/i, 'MP4'],
   ['webp', /\.webp$/i, 'WebP'],
-  ['apng', /(^|\/)video_\d+\.a?png$/i, 'APNG'],
+  ['apng', /(^|\/)output_\d+_\.png$/i, 'APNG'],
 ];
 
 // {still: [path], mp4: [path], webp: [path], apng: [path]}, each in order

@@ -19,11 +19,11 @@ FILES = {
     "stdout": b"done\n",
     "stderr": b"",
     "manifest.json": b"{}",
-    "outputs/image_00001.png": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1500,
-    "outputs/video_00001.webp": b"RIFF....WEBP" + bytes(200_000),
-    "outputs/video_00001.mp4": b"....ftyp" + bytes(range(251)) * 4000,
+    "outputs/still_00001_.png": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1500,
+    "outputs/output_00001_.webp": b"RIFF....WEBP" + bytes(200_000),
+    "outputs/output_00001_.mp4": b"....ftyp" + bytes(range(251)) * 4000,
     "outputs/ä & <b>.bin": b"<script>alert(1)</script>",
-    "outputs/frames_00001/frame_001.png": b"\x89PNG\r\n\x1a\n",
+    "outputs/frames_00001_/frame_00001_.png": b"\x89PNG\r\n\x1a\n",
 }
 
 

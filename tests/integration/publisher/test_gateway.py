@@ -57,11 +57,11 @@ async def blocks_of(ask):
         ("stdout", "text/plain; charset=utf-8"),
         ("stderr", "text/plain; charset=utf-8"),
         ("manifest.json", "application/json"),
-        ("outputs/image_00001.png", "image/png"),
-        ("outputs/video_00001.webp", "image/webp"),
-        ("outputs/video_00001.mp4", "video/mp4"),
+        ("outputs/still_00001_.png", "image/png"),
+        ("outputs/output_00001_.webp", "image/webp"),
+        ("outputs/output_00001_.mp4", "video/mp4"),
         ("outputs/ä & <b>.bin", "application/octet-stream"),
-        ("outputs/frames_00001/frame_001.png", "image/png"),
+        ("outputs/frames_00001_/frame_00001_.png", "image/png"),
     ],
 )
 async def test_every_file_is_served_with_its_type_and_the_headers_of_a_gateway(ask, cid, files, path, kind):
@@ -80,7 +80,7 @@ async def test_every_file_is_served_with_its_type_and_the_headers_of_a_gateway(a
 
 
 async def test_head_says_what_get_would_say_without_the_body(ask, cid):
-    for path in (f"/ipfs/{cid}/outputs/video_00001.mp4", f"/ipfs/{cid}", f"/ipfs/{cid}?format=raw"):
+    for path in (f"/ipfs/{cid}/outputs/output_00001_.mp4", f"/ipfs/{cid}", f"/ipfs/{cid}?format=raw"):
         _, expected, _ = await ask(path)
         status, headers, body = await ask(path, method="HEAD")
         assert (status, body) == (200, b"")
@@ -106,21 +106,21 @@ async def test_other_methods_are_refused(ask, cid):
     ],
 )
 async def test_a_range_of_a_file_is_answered_with_that_part(ask, cid, files, asked, first, length):
-    status, headers, body = await ask(f"/ipfs/{cid}/outputs/video_00001.mp4", Range=asked)
+    status, headers, body = await ask(f"/ipfs/{cid}/outputs/output_00001_.mp4", Range=asked)
     assert status == 206
-    assert body == files["outputs/video_00001.mp4"][first : first + length]
+    assert body == files["outputs/output_00001_.mp4"][first : first + length]
     assert headers["Content-Range"] == f"bytes {first}-{first + length - 1}/1004008"
     assert headers["Content-Type"] == "video/mp4"
 
 
 async def test_ranges_that_cannot_be_answered(ask, cid, files):
-    path = f"/ipfs/{cid}/outputs/video_00001.mp4"
+    path = f"/ipfs/{cid}/outputs/output_00001_.mp4"
     status, headers, _ = await ask(path, Range="bytes=2000000-")
     assert status == 416
     assert headers["Content-Range"] == "bytes */1004008"
     assert (await ask(f"/ipfs/{cid}/stderr", Range="bytes=0-"))[0] == 416
     status, _, body = await ask(path, Range="bytes=0-1,4-5")
-    assert (status, body) == (200, files["outputs/video_00001.mp4"])
+    assert (status, body) == (200, files["outputs/output_00001_.mp4"])
 
 
 async def test_a_range_holds_only_for_the_version_it_names(ask, cid):
@@ -142,8 +142,8 @@ async def test_a_directory_is_a_page_that_plays_the_result(ask, cid):
     page = body.decode()
     assert status == 200
     assert headers["Content-Type"] == "text/html; charset=utf-8"
-    assert f'<img src="/ipfs/{cid}/outputs/image_00001.png"' in page
-    assert f'<video src="/ipfs/{cid}/outputs/video_00001.mp4"' in page
+    assert f'<img src="/ipfs/{cid}/outputs/still_00001_.png"' in page
+    assert f'<video src="/ipfs/{cid}/outputs/output_00001_.mp4"' in page
     assert f'<a href="/ipfs/{cid}/stderr">stderr</a></td><td>0 bytes' in page
     style = re.search("<style>(.*?)</style>", page, re.DOTALL).group(1)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -163,11 +163,11 @@ async def test_a_file_is_found_by_its_own_cid_and_by_the_other_version(ask, cid,
     node = load(store, parse_cid(cid))
     assert isinstance(node, DirectoryNode)
     outputs = load(store, node.find("outputs").block_id)
-    picture = outputs.find("image_00001.png").block_id
+    picture = outputs.find("still_00001_.png").block_id
     assert picture.codec == DAG_PB
     for named in (picture, BlockId(DAG_PB, picture.digest, 0)):
         status, headers, body = await ask(f"/ipfs/{named}")
-        assert (status, body) == (200, files["outputs/image_00001.png"])
+        assert (status, body) == (200, files["outputs/still_00001_.png"])
         assert headers["Content-Type"] == "image/png"
 
 
@@ -196,12 +196,12 @@ async def test_a_car_has_all_blocks_depth_first_and_none_twice(blocks_of, cid, s
 
 async def test_the_scope_bounds_a_car(blocks_of, cid, store):
     outputs = load(store, parse_cid(cid)).find("outputs").block_id
-    video = load(store, outputs).find("video_00001.mp4").block_id
+    video = load(store, outputs).find("output_00001_.mp4").block_id
     folder = f"/ipfs/{cid}/outputs?format=car&dag-scope="
     assert await blocks_of(folder + "block", outputs) == [parse_cid(cid), outputs]
     assert await blocks_of(folder + "entity", outputs) == [parse_cid(cid), outputs]
     assert len(await blocks_of(folder + "all", outputs)) > 10
-    file = f"/ipfs/{cid}/outputs/video_00001.mp4?format=car&dag-scope="
+    file = f"/ipfs/{cid}/outputs/output_00001_.mp4?format=car&dag-scope="
     assert await blocks_of(file + "block", video) == [parse_cid(cid), outputs, video]
     assert len(await blocks_of(file + "entity", video)) == 3 + 4
 
@@ -248,10 +248,10 @@ async def test_content_that_is_no_node_cannot_be_asked_for_as_one(ask, cid, stor
 
 async def test_a_damaged_block_is_never_sent_as_content(ask, cid, store, gateway_url):
     outputs = load(store, load(store, parse_cid(cid)).find("outputs").block_id)
-    video = load(store, outputs.find("video_00001.mp4").block_id)
+    video = load(store, outputs.find("output_00001_.mp4").block_id)
     last = block_file(store.root, video.parts[-1].block_id.digest)
     last.write_bytes(bytes(last.stat().st_size))
-    for path in (f"/ipfs/{cid}/outputs/video_00001.mp4", f"/ipfs/{cid}?format=car"):
+    for path in (f"/ipfs/{cid}/outputs/output_00001_.mp4", f"/ipfs/{cid}?format=car"):
         with pytest.raises(aiohttp.ClientPayloadError):
             await ask(path)
     block_file(store.root, parse_cid(cid).digest).write_bytes(b"")
@@ -259,5 +259,5 @@ async def test_a_damaged_block_is_never_sent_as_content(ask, cid, store, gateway
 
 
 async def test_many_clients_are_served_at_once(ask, cid, files):
-    answers = await asyncio.gather(*(ask(f"/ipfs/{cid}/outputs/video_00001.mp4") for _ in range(40)))
-    assert {body for _, _, body in answers} == {files["outputs/video_00001.mp4"]}
+    answers = await asyncio.gather(*(ask(f"/ipfs/{cid}/outputs/output_00001_.mp4") for _ in range(40)))
+    assert {body for _, _, body in answers} == {files["outputs/output_00001_.mp4"]}

@@ -97,7 +97,7 @@ async def test_a_job_is_posted_agreed_rendered_verified_and_paid(market, tmp_pat
     assert (outcome.state, outcome.exit_code) == (RunState.PAID, 0)
     assert (outcome.deal_id, outcome.cid, outcome.paid_wei) == (deal.deal_id, cid, TOKEN)
     assert outcome.directory == market.data_dir / "downloaded-files" / deal.deal_id
-    assert (outcome.directory / "outputs" / "video_00001.mp4").is_file()
+    assert (outcome.directory / "outputs" / "output_00001_.mp4").is_file()
     assert await market.tokens(ours) == before[0] - TOKEN
     assert await market.tokens(theirs) == before[1] + TOKEN
     kinds = [type(step) for step in market.steps]

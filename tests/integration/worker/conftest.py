@@ -1,11 +1,17 @@
 """One set of toy weights and one loaded pipeline for all tests of this folder."""
 
+from dataclasses import replace
+
 import pytest
 
 from node.job.spec import parse_inputs
+from node.pipeline.determinism import weights_hashes
 from node.pipeline.profiles import load_profile
 from node.pipeline.renderer import Renderer
 from node.publisher.unixfs import cid_of
+
+SMALL = {"still_size": 64, "clip_width": 64, "clip_height": 64, "frames": 5}
+"""The tiny profile with less to compute, for tests of what a job's inputs do rather than of its size."""
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +24,13 @@ def data_dir(tmp_path_factory):
 def renderer(data_dir):
     """The tiny profile in this process."""
     return Renderer.load(load_profile("tiny"), data_dir)
+
+
+@pytest.fixture(scope="session")
+def small(renderer, data_dir):
+    """The same models for short clips of few pixels."""
+    tiny = load_profile("tiny")
+    return Renderer(replace(tiny, **SMALL), renderer.models, weights_hashes(tiny.directory(data_dir)))
 
 
 @pytest.fixture(scope="session")
@@ -35,4 +48,11 @@ def short_job():
 def reference(renderer, short_job, tmp_path_factory):
     """The result directory and CID of the plain short job."""
     finished = renderer.render(short_job(), tmp_path_factory.mktemp("reference"), lambda _progress: None)
+    return finished.directory, cid_of(finished.directory)
+
+
+@pytest.fixture(scope="session")
+def small_reference(small, short_job, tmp_path_factory):
+    """The result directory and CID of the plain short job with little to compute."""
+    finished = small.render(short_job(), tmp_path_factory.mktemp("small"), lambda _progress: None)
     return finished.directory, cid_of(finished.directory)

@@ -62,10 +62,22 @@ async def test_a_job_becomes_a_result_directory(pool, tmp_path):
     seen = []
     files = await render(pool, tmp_path / "j1", job(), seen.append)
     assert files.directory == tmp_path / "j1" / "result"
-    assert len(files.outputs) == 29
+    assert files.outputs == (
+        "outputs/still_00001_.png",
+        "outputs/output_00001_.png",
+        "outputs/output_00001_.webp",
+        "outputs/output_00001_.mp4",
+    )
     assert all((files.directory / path).is_file() for path in files.outputs)
     assert files.determinism_class == pool.determinism_class == "fake"
     assert [progress.fraction for progress in seen] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert [progress.artifact for progress in seen] == [
+        None,
+        "work/outputs/still_00001_.png",
+        None,
+        None,
+        None,
+    ]
     assert pool.status()["state"] == "idle"
 
 
@@ -129,11 +141,30 @@ async def test_a_job_that_takes_too_long_is_ended(tmp_path):
     await pool.stop()
 
 
-async def test_a_refused_job_fails_and_a_failing_disk_may_be_tried_again(pool, tmp_path):
+async def test_a_still_can_be_looked_at_while_its_job_goes_on(pool, tmp_path):
+    shown = []
+
+    def look(progress):
+        if progress.artifact is not None:
+            shown.append((tmp_path / "j1" / progress.artifact).read_bytes())
+            assert not (tmp_path / "j1" / "result").exists()
+
+    files = await render(pool, tmp_path / "j1", job(), look)
+    assert shown == [(files.directory / "outputs/still_00001_.png").read_bytes()]
+
+
+async def test_a_refused_job_fails(pool, tmp_path):
     with pytest.raises(JobFailed, match="asked for a refusal"):
         await render(pool, tmp_path / "j1", job("fault:refuse"))
-    with pytest.raises(Retryable, match="broken disk"):
-        await render(pool, tmp_path / "j2", job("fault:disk"))
+    assert pool.status()["replacements"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("disk", "broken disk"), ("memory", r"2\.0 GB are needed, 1\.0 GB are free")]
+)
+async def test_a_job_that_this_machine_could_not_do_now_may_be_tried_again(pool, tmp_path, fault, reason):
+    with pytest.raises(Retryable, match=reason):
+        await render(pool, tmp_path / "j1", job(f"fault:{fault}"))
     assert pool.status()["replacements"] == 0
 
 

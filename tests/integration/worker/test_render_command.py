@@ -1,6 +1,7 @@
 """``sdv-node render`` as programs and people use it, with the fake renderer."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,8 @@ def test_one_json_object_describes_the_result(render, tmp_path):
     assert document["cid"] == cid_of(tmp_path / "fox")
     assert document["class"] == "fake"
     assert document["manifest"]["inputs"]["Prompt"] == "a=b"
-    assert len(document["outputs"]) == 29
+    names = ["still_00001_.png", *(f"output_00001_.{suffix}" for suffix in ("png", "webp", "mp4"))]
+    assert document["outputs"] == [str(tmp_path / "fox" / "outputs" / name) for name in names]
     assert all(Path(path).is_file() for path in document["outputs"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "fox"]
 
@@ -69,6 +71,56 @@ def test_a_job_that_fails_is_a_problem_found(render):
     done = render("-i", "Prompt=fault:refuse", "--out", "x", "--json")
     assert done.returncode == 1
     assert "asked for a refusal" in json.loads(done.stdout)["error"]
+
+
+def test_frames_are_delivered_on_request(render, tmp_path):
+    document = json.loads(render("-i", "Frames=png", "--out", "fox", "--json").stdout)
+    assert len(document["outputs"]) == 29
+    assert document["outputs"][-1] == str(tmp_path / "fox/outputs/frames_00001_/frame_00025_.png")
+
+
+def test_a_key_and_its_value_may_be_two_words(render):
+    done = render("-i", "Prompt", "a red fox", "-i", "Seed", "7", "--out", "fox", "--json")
+    assert json.loads(done.stdout)["manifest"]["inputs"]["Prompt"] == "a red fox"
+    assert "Note: -i Seed 7 is read as -i Seed=7" in done.stderr
+
+
+def test_stages_and_the_still_are_told_on_standard_error_and_the_result_on_standard_output(render, tmp_path):
+    done = render("--out", "fox")
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert lines[:2] == ["loading models", "fake, 5 steps"]
+    (still,) = (line.removeprefix("still: ") for line in lines if line.startswith("still: "))
+    assert Path(still).is_absolute()
+    assert Path(still).parent.is_relative_to(tmp_path)
+    assert Path(still).name == "still_00001_.png"
+    result = [line for line in done.stdout.splitlines() if line.startswith("/")]
+    assert len(result) == 4
+    assert all(Path(path).is_file() for path in result)
+
+
+def test_an_interrupted_render_is_quiet_ends_its_worker_and_leaves_nothing_that_looks_finished(tmp_path):
+    command = [SDV_NODE, "--data-dir", tmp_path / "data", "render", "--profile", "fake:20000", "--out", "fox"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as interrupted:
+        assert "fake, 5 steps\n" in iter(interrupted.stderr.readline, "")
+        workers = children(interrupted.pid)
+        interrupted.send_signal(signal.SIGINT)
+        output, errors = interrupted.communicate(timeout=30)
+    assert interrupted.returncode == 130
+    assert (output, errors.strip()) == ("", "")
+    assert not (tmp_path / "fox").exists()
+    assert len(workers) == 1
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def children(pid):
+    return [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
 
 
 @pytest.mark.parametrize("module", ["node.worker.pool", "node.cli.render"])

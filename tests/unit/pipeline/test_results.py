@@ -38,7 +38,7 @@ def test_a_result_holds_what_is_published_and_nothing_else(tmp_path):
         for path in (tmp_path / "result").rglob("*")
         if path.is_file()
     }
-    assert files == {"exitCode", "stdout", "stderr", "manifest.json", "outputs/image_00001.png"}
+    assert files == {"exitCode", "stdout", "stderr", "manifest.json", "outputs/still_00001_.png"}
     assert (tmp_path / "result" / "exitCode").read_text() == "0"
     assert "ImageSeed" in (tmp_path / "result" / "stderr").read_text()
     manifest = json.loads((tmp_path / "result" / "manifest.json").read_text())
@@ -46,7 +46,7 @@ def test_a_result_holds_what_is_published_and_nothing_else(tmp_path):
     assert manifest["inputs"]["Seed"] == 3
     assert manifest["outputs"] == [
         {
-            "path": "outputs/image_00001.png",
+            "path": "outputs/still_00001_.png",
             "media_type": "image/png",
             "bytes": 7,
             "sha256": "2cea274d0bedc39ec4ab6ba9e59ec889e3ed6fb56a1cf088a64d9b383378dc97",
@@ -59,7 +59,7 @@ def test_a_finished_result_is_recognised(tmp_path):
     assert results.read_result(tmp_path, spec) is None
     write(tmp_path, spec)
     finished = results.read_result(tmp_path, spec)
-    assert finished == results.Finished(tmp_path / "result", ("outputs/image_00001.png",), "c1")
+    assert finished == results.Finished(tmp_path / "result", ("outputs/still_00001_.png",), "c1")
 
 
 def test_a_result_of_other_inputs_is_never_passed_off(tmp_path):
@@ -70,24 +70,50 @@ def test_a_result_of_other_inputs_is_never_passed_off(tmp_path):
 
 def test_leftovers_of_an_interrupted_write_do_no_harm(tmp_path):
     (tmp_path / "result.partial" / "outputs").mkdir(parents=True)
-    (tmp_path / "result.partial" / "outputs" / "image_00001.png").write_bytes(b"torn")
+    (tmp_path / "result.partial" / "outputs" / "still_00001_.png").write_bytes(b"torn")
     write(tmp_path, job())
-    assert (tmp_path / "result" / "outputs" / "image_00001.png").read_bytes() == b"picture"
+    assert (tmp_path / "result" / "outputs" / "still_00001_.png").read_bytes() == b"picture"
     assert not (tmp_path / "result.partial").exists()
 
 
 def test_a_failed_write_leaves_no_result(tmp_path):
     with pytest.raises(OSError, match="missing"):
-        results.write_result(tmp_path, job(), {}, {"outputs/image_00001.png": tmp_path / "missing"})
+        results.write_result(tmp_path, job(), {}, {"outputs/still_00001_.png": tmp_path / "missing"})
     assert results.read_result(tmp_path, job()) is None
 
 
-def test_every_still_has_a_picture_three_videos_and_25_frames():
-    paths = results.expected_outputs(job("Batching=4"), frames=25)
+def test_every_still_has_a_picture_and_three_videos():
+    assert results.expected_outputs(job("Batching=2"), frames=25) == [
+        "outputs/still_00001_.png",
+        "outputs/output_00001_.png",
+        "outputs/output_00001_.webp",
+        "outputs/output_00001_.mp4",
+        "outputs/still_00002_.png",
+        "outputs/output_00002_.png",
+        "outputs/output_00002_.webp",
+        "outputs/output_00002_.mp4",
+    ]
+
+
+def test_frames_are_delivered_where_they_are_asked_for():
+    paths = results.expected_outputs(job("Batching=4", "Frames=png"), frames=25)
     assert len(paths) == 4 * (1 + 3 + 25) == len(set(paths))
-    assert {"outputs/video_00004.webp", "outputs/frames_00002/frame_025.png"} <= set(paths)
-    assert results.media_type("outputs/video_00001.png") == "image/apng"
-    assert results.media_type("outputs/frames_00001/frame_001.png") == "image/png"
+    assert paths[4] == "outputs/frames_00001_/frame_00001_.png"
+    assert paths[-1] == "outputs/frames_00004_/frame_00025_.png"
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        (results.image_path(1), "image/png"),
+        (results.video_path(12, "png"), "image/apng"),
+        (results.video_path(12, "webp"), "image/webp"),
+        (results.video_path(12, "mp4"), "video/mp4"),
+        (results.frame_path(1, 25), "image/png"),
+    ],
+)
+def test_the_media_type_follows_from_the_name(path, media_type):
+    assert results.media_type(path) == media_type
 
 
 def test_profiles_are_read_and_checked(tmp_path):

@@ -1,5 +1,8 @@
 """Stages survive, and are not believed when they are torn, foreign or changed."""
 
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -61,3 +64,31 @@ def test_files_are_kept_until_one_of_them_changes(tmp_path, compute):
     (tmp_path / "files" / "f" / "a" / "frame_1.png").write_bytes(b"another")
     assert StageStore(tmp_path, "key").files("f", compute.write) == written
     assert compute.runs == 2
+
+
+def test_a_kept_tensor_is_found_by_whoever_asks_and_hashed_by_its_numbers_alone(tmp_path):
+    frames = torch.arange(24, dtype=torch.uint8).reshape(2, 2, 2, 3)
+    store = StageStore(tmp_path, "key")
+    assert store.find("frames") is None
+    assert store.hashes == {}
+    store.keep("frames", frames)
+    assert store.hashes == {"frames": hashlib.sha256(bytes(range(24))).hexdigest()}
+    again = StageStore(tmp_path, "key")
+    assert torch.equal(again.find("frames"), frames)
+    assert again.hashes == store.hashes
+    assert StageStore(tmp_path, "other").find("frames") is None
+
+
+def test_stages_may_be_kept_from_several_threads_at_once(tmp_path):
+    store = StageStore(tmp_path, "key")
+
+    def keep(number):
+        store.keep(f"frames_{number}", torch.full((4,), float(number)))
+        return store.files(f"files_{number}", Computation(None).write)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(keep, range(8)))) == 8
+    for number in range(8):
+        assert torch.equal(
+            StageStore(tmp_path, "key").find(f"frames_{number}"), torch.full((4,), float(number))
+        )

@@ -112,9 +112,9 @@ def test_an_entity_tag_is_found_in_a_list_weak_or_strong():
 @pytest.mark.parametrize(
     ("name", "head", "kind"),
     [
-        ("image_00001.png", b"", "image/png"),
-        ("video_00001.WEBP", b"", "image/webp"),
-        ("video_00001.mp4", b"", "video/mp4"),
+        ("still_00001_.png", b"", "image/png"),
+        ("output_00001_.WEBP", b"", "image/webp"),
+        ("output_00001_.mp4", b"", "video/mp4"),
         ("manifest.json", b"", "application/json"),
         ("stdout", b"<script>", TEXT),
         ("exitCode", b"0", TEXT),
@@ -133,13 +133,13 @@ def test_a_media_type_never_lets_a_browser_run_anything(name, head, kind):
 
 def test_a_page_escapes_names_and_plays_what_can_be_played():
     hostile = Row('"><script>alert(1)</script>.png', is_directory=False, size_bytes=5)
-    video = Row("outputs/video_00001.mp4", is_directory=False, size_bytes=1_234_567)
+    video = Row("outputs/output_00001_.mp4", is_directory=False, size_bytes=1_234_567)
     folder = Row("outputs", is_directory=True, size_bytes=9)
     page = directory_page("/ipfs/bafy", "<b>", [hostile, folder], [hostile, video])
     assert "<script" not in page
     assert "<b>" not in page
     assert '<img src="/ipfs/bafy/%22%3E%3Cscript' in page
-    assert '<video src="/ipfs/bafy/outputs/video_00001.mp4" controls' in page
+    assert '<video src="/ipfs/bafy/outputs/output_00001_.mp4" controls' in page
     assert '<a href="/ipfs/bafy/outputs">outputs/</a>' in page
 
 

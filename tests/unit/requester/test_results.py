@@ -42,24 +42,26 @@ def test_a_complete_delivery_is_good(delivered):
 
 def test_every_still_of_a_batch_has_its_picture_and_its_three_clips():
     assert promised_outputs(SPEC) == (
-        "image_00001.png",
-        "video_00001.png",
-        "video_00001.webp",
-        "video_00001.mp4",
-        "image_00002.png",
-        "video_00002.png",
-        "video_00002.webp",
-        "video_00002.mp4",
+        "still_00001_.png",
+        "output_00001_.png",
+        "output_00001_.webp",
+        "output_00001_.mp4",
+        "still_00002_.png",
+        "output_00002_.png",
+        "output_00002_.webp",
+        "output_00002_.mp4",
     )
 
 
-@pytest.mark.parametrize("name", ["exitCode", "stdout", "stderr", "manifest.json", "outputs/video_00002.mp4"])
+@pytest.mark.parametrize(
+    "name", ["exitCode", "stdout", "stderr", "manifest.json", "outputs/output_00002_.mp4"]
+)
 def test_a_missing_file_is_named(delivered, name):
     (delivered / name).unlink()
     refused(delivered, name.rpartition("/")[2])
 
 
-@pytest.mark.parametrize("name", ["stdout", "manifest.json", "outputs/image_00001.png"])
+@pytest.mark.parametrize("name", ["stdout", "manifest.json", "outputs/still_00001_.png"])
 def test_a_link_is_no_file(delivered, name, tmp_path):
     (delivered / name).rename(tmp_path / "elsewhere")
     (delivered / name).symlink_to(tmp_path / "elsewhere")
@@ -87,11 +89,11 @@ def test_the_manifest_must_be_of_this_job(delivered):
 
 def test_an_output_that_the_job_promises_must_be_listed(delivered):
     edit_manifest(delivered, lambda manifest: manifest["outputs"].pop())
-    refused(delivered, "outputs/video_00002.mp4 is promised by the job")
+    refused(delivered, "outputs/output_00002_.mp4 is promised by the job")
 
 
 def test_changed_bytes_are_found(delivered):
-    path = delivered / "outputs" / "image_00001.png"
+    path = delivered / "outputs" / "still_00001_.png"
     path.write_bytes(path.read_bytes()[::-1])
     refused(delivered, "not the file that the manifest describes")
     path.write_bytes(b"short")

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
+from node.cli.inputs import join_inputs
 from node.cli.main import cli
-from node.cli.run import join_inputs
 from node.cli.run_display import RunDisplay, sentence
 from node.errors import Unreachable
 from node.job.progress import Progress

@@ -34,14 +34,19 @@ def test_messages_to_the_worker_survive_the_wire(message):
     [
         Ready("c1", 7),
         Pong(3),
-        Progressed("j1", "clip", 3, 50, 0.25),
-        Progressed("j1", "clip", 50, 50, 1),
+        Progressed("j1", "clip", 3, 50, 0.25, None),
+        Progressed("j1", "clip", 50, 50, 1, None),
+        Progressed("j1", "still decode", 1, 1, 0.1, "work/files/still_00001/outputs/still_00001_.png"),
         Rendered("j1", ["outputs/a.png"], "c1"),
         Failed("j1", "no", retryable=True),
     ],
 )
 def test_messages_from_the_worker_survive_the_wire(message):
     assert decode_from_worker(encode(message)) == message
+
+
+def progressed(rest):
+    return f'{{"kind": "Progressed", "job_id": "j", "stage": "s", "step": 1, "steps": 2, {rest}}}'.encode()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,9 @@ def test_messages_from_the_worker_survive_the_wire(message):
         b'{"kind": "Pong", "number": true}',
         b'{"kind": "Pong", "number": 1, "more": 2}',
         b'{"kind": "Rendered", "job_id": "j", "outputs": [1], "determinism_class": "c"}',
-        b'{"kind": "Progressed", "job_id": "j", "stage": "s", "step": 1, "steps": 2, "fraction": true}',
+        progressed('"fraction": true, "artifact": null'),
+        progressed('"fraction": 0.5'),
+        progressed('"fraction": 0.5, "artifact": 7'),
         b'{"kind": ["Pong"], "number": 1}',
     ],
 )
