@@ -147,6 +147,7 @@ class WorkerSection(Section):
     """The process that renders."""
 
     profile: str
+    residency: Literal["resident", "swapped"]
     load_timeout_s: Seconds
     progress_timeout_s: Seconds
     job_timeout_s: Seconds

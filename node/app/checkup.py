@@ -83,7 +83,7 @@ def check_gpu() -> Check:
 def check_profile(config: Config) -> Check:
     """Is the profile one that can be rendered here: its device there, its weights complete?"""
     try:
-        profile = load_profile(config.worker.profile)
+        profile = load_profile(config.worker.profile).placed(config.worker.residency)
     except NodeError as error:
         return problem("profile", str(error))
     lacking = completeness(profile, config.node.directory)
@@ -105,7 +105,7 @@ def _device_problem(profile: Profile) -> Check | None:
         return problem(
             "profile",
             f"{profile.name} needs {profile.memory_gb:g} GB of GPU memory, there are {largest / 1e9:.1f} GB",
-            'use a profile with residency = "swapped" and a smaller memory_gb',
+            'set worker.residency to "swapped"' if profile.residency == "resident" else "set worker.profile",
         )
     return None
 

@@ -130,6 +130,7 @@ class _Wiring:
             profile=config.worker.profile,
             data_dir=self.directory,
             settings=WorkerSettings(
+                residency=config.worker.residency,
                 load_s=config.worker.load_timeout_s,
                 progress_s=config.worker.progress_timeout_s,
                 job_s=config.worker.job_timeout_s,

@@ -97,6 +97,7 @@ def _render(config: Config, profile: str | None, spec: JobSpec, out: Path) -> di
         profile=profile,
         data_dir=config.node.directory,
         settings=WorkerSettings(
+            residency=config.worker.residency,
             load_s=config.worker.load_timeout_s,
             progress_s=config.worker.progress_timeout_s,
             job_s=config.worker.job_timeout_s,

@@ -228,6 +228,10 @@ def class_parts(profile: Profile, weights: dict[str, str]) -> dict[str, str]:
     parts = {
         "pipeline": PIPELINE_VERSION,
         "profile": profile.name,
+        "sizes": (
+            f"still {profile.still_size}, clip {profile.clip_width}x{profile.clip_height}, "
+            f"{profile.frames} frames"
+        ),
         "weights": digest(weights),
         "precision": profile.precision,
         "vae_precision": profile.vae_precision,
@@ -300,6 +304,8 @@ def _device_parts(profile: Profile) -> dict[str, str]:
             "cublas": _cublas_version(),
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
             "triton": _installed("triton"),
+            # Noise and schedules are made here, and vector instructions show in their last digit.
+            "host": f"{platform.machine()} {_vendor()} {torch.backends.cpu.get_cpu_capability()}",
         }
     return {
         "device": f"{platform.machine()} {_processor()}",
@@ -334,11 +340,19 @@ def _built_in(feature: str) -> str:
     return str(features.version(feature))
 
 
+def _vendor() -> str:
+    return _of_processor("vendor_id") or "unknown"
+
+
 def _processor() -> str:
     """Return the processor's model: its vendor and caches decide how the kernels sum."""
+    return _of_processor("model name") or platform.processor() or "unknown"
+
+
+def _of_processor(key: str) -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor() or "unknown"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
+        return ""
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith(key)]
+    return found[0] if found else ""

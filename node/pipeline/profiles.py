@@ -5,7 +5,7 @@ may list profiles.
 """
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,8 +28,9 @@ class Profile:
 
     Sizes in pixels. ``precision`` is that of the two UNets, ``vae_precision`` of the two VAEs; the encoders
     always compute in float32. ``threads`` is torch's CPU thread count, which the bits depend on.
-    ``residency`` tells whether all models stay on the device or the two sets take turns, which changes no
-    bit. ``memory_gb`` is what a job needs of the device, models included (10^9 bytes; 0 on the CPU).
+    ``memory_gb`` is what a job needs of the device, models included (10^9 bytes; 0 on the CPU), and
+    ``swapped_memory_gb`` the same where the two sets of models take turns on it; which of the two
+    ``residency`` says is the operator's choice and changes no bit.
     ``serves`` names the profiles of modules (``node.job.modules``) that this one may compute. ``still`` and
     ``clip`` say where the weights come from; both are None when they are made here.
     """
@@ -40,8 +41,8 @@ class Profile:
     precision: str
     vae_precision: str
     kernels: str
-    residency: str
     memory_gb: float
+    swapped_memory_gb: float
     serves: tuple[str, ...]
     threads: int
     still_size: int
@@ -50,6 +51,12 @@ class Profile:
     frames: int
     still: Source | None = None
     clip: Source | None = None
+    residency: str = "resident"
+
+    def placed(self, residency: str) -> "Profile":
+        """Return the profile with its models "resident" on the device or "swapped", and what that needs."""
+        needed = self.swapped_memory_gb if residency == "swapped" else self.memory_gb
+        return replace(self, residency=residency, memory_gb=needed)
 
     @property
     def sources(self) -> dict[Group, Source]:
@@ -71,8 +78,8 @@ class _Row(BaseModel):
     # The SDXL VAE overflows in float16.
     vae_precision: Literal["float32", "bfloat16"]
     kernels: Literal["eager", "compiled"]
-    residency: Literal["resident", "swapped"]
     memory_gb: Annotated[float, Field(ge=0, le=1024)]
+    swapped_memory_gb: Annotated[float, Field(ge=0, le=1024)]
     serves: Annotated[tuple[Literal["sdv-1.0", "sdv-1.1"], ...], Strict(strict=False)]
     threads: Annotated[int, Field(ge=1, le=64)]
     still_size: Pixels
@@ -95,23 +102,27 @@ class _Table(BaseModel):
 
 
 def load_profiles(path: Path | None = None) -> dict[str, Profile]:
-    """Return the profiles of ``path`` (default: the shipped file) by name.
+    """Return profiles by name: those of ``path`` alone, or the shipped ones with the operator's own.
 
-    Raises Misconfigured if the file cannot be read or a profile is wrong.
+    The operator's are in the first of /etc/sdv-node/models.toml and ~/.config/sdv-node/models.toml that
+    exists; a table there replaces the shipped one of its name. Raises Misconfigured if a file cannot be read
+    or a profile is wrong.
     """
-    path = path or data_path("config/models.toml")
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        given = _Table.model_validate({"sources": tables.pop("sources", {})}).sources
-        rows = {name: _Row.model_validate(table) for name, table in tables.items()}
-    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise Misconfigured(f"{path} is not a table of model profiles: {error}") from error
+    shipped = data_path("config/models.toml")
+    given, rows = _read(path or shipped)
+    own = _own_file() if path is None else None
+    if own is not None:
+        path = own
+        more_given, more_rows = _read(own)
+        given |= more_given
+        rows |= more_rows
     sources = {name: row.to_source(name) for name, row in given.items()}
     for name, row in rows.items():
         for source in (row.still, row.clip):
             if source and source not in sources:
                 raise Misconfigured(
-                    f"{path}: profile {name} names the source {source!r}, there are {list(sources)}"
+                    f"{path or shipped}: profile {name} names the source {source!r}, "
+                    f"there are {', '.join(sources)}"
                 )
     return {
         name: Profile(
@@ -122,6 +133,23 @@ def load_profiles(path: Path | None = None) -> dict[str, Profile]:
         )
         for name, row in rows.items()
     }
+
+
+def _read(path: Path) -> tuple[dict[str, SourceRow], dict[str, _Row]]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        given = _Table.model_validate({"sources": tables.pop("sources", {})}).sources
+        return given, {name: _Row.model_validate(table) for name, table in tables.items()}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise Misconfigured(f"{path} is not a table of model profiles: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise Misconfigured(f"{path} is not a table of model profiles: {wrong}") from None
+
+
+def _own_file() -> Path | None:
+    usual = (Path("/etc/sdv-node/models.toml"), Path("~/.config/sdv-node/models.toml").expanduser())
+    return next((path for path in usual if path.is_file()), None)
 
 
 def load_profile(name: str, path: Path | None = None) -> Profile:

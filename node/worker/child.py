@@ -1,8 +1,9 @@
 """The worker process: loads one profile, answers pings, renders one job at a time in a thread.
 
-Entry: ``python -m node.worker.child --socket PATH --profile NAME --data-dir DIR [--parent PID]``. It owns the
-socket, serves the first connection and ends with it; with ``--parent`` the kernel also ends it when that
-process dies. What it cannot handle ends the process with a traceback: it is replaced, never repaired.
+Entry: ``python -m node.worker.child --socket PATH --profile NAME --data-dir DIR [--residency swapped]
+[--parent PID]``. It owns the socket, serves the first connection and ends with it; with ``--parent`` the
+kernel also ends it when that process dies. What it cannot handle ends the process with a traceback: it is
+replaced, never repaired.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -57,12 +59,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="render jobs for the daemon that started this process")
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--profile", required=True)
+    parser.add_argument("--residency", choices=("resident", "swapped"), default="resident")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--parent", type=int)
     arguments = parser.parse_args()
     if arguments.parent is not None:
         die_with(arguments.parent)
-    asyncio.run(_serve(arguments.socket, arguments.profile, arguments.data_dir))
+    load = partial(_load, arguments.profile, arguments.residency, arguments.data_dir)
+    asyncio.run(_serve(arguments.socket, load))
 
 
 def die_with(parent: int) -> None:
@@ -74,7 +78,7 @@ def die_with(parent: int) -> None:
         sys.exit("the daemon that started this worker is gone")
 
 
-def _load(profile: str, data_dir: Path) -> JobRenderer:
+def _load(profile: str, residency: str, data_dir: Path) -> JobRenderer:
     if is_fake(profile):
         return FakeRenderer(profile)
     # A fifth of the time of the large imports goes into collections that find nothing.
@@ -82,13 +86,13 @@ def _load(profile: str, data_dir: Path) -> JobRenderer:
     # Imported here, so that the fake profile and the socket are there before torch is.
     from node.pipeline.renderer import Renderer
 
-    renderer = Renderer.load(load_profile(profile), data_dir)
+    renderer = Renderer.load(load_profile(profile).placed(residency), data_dir)
     gc.freeze()
     gc.enable()
     return renderer
 
 
-async def _serve(socket: Path, profile: str, data_dir: Path) -> None:
+async def _serve(socket: Path, load: Callable[[], JobRenderer]) -> None:
     connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
         asyncio.get_running_loop().create_future()
     )
@@ -104,7 +108,7 @@ async def _serve(socket: Path, profile: str, data_dir: Path) -> None:
         session = _Session(reader, writer)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(session.listen())
-            tasks.create_task(session.work(profile, data_dir))
+            tasks.create_task(session.work(load))
 
 
 class _Session:
@@ -130,11 +134,11 @@ class _Session:
         # every file of a job is written so that it may be cut off anywhere.
         os._exit(0)
 
-    async def work(self, profile: str, data_dir: Path) -> None:
+    async def work(self, load: Callable[[], JobRenderer]) -> None:
         """Load the profile, then render one job after another."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="render") as thread:
             try:
-                renderer = await self._loop.run_in_executor(thread, _load, profile, data_dir)
+                renderer = await self._loop.run_in_executor(thread, load)
             except (Fatal, Retryable) as error:
                 sys.exit(str(error))
             self._send(Ready(renderer.determinism_class, os.getpid()))

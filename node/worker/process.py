@@ -101,7 +101,8 @@ class WorkerProcess:
         socket = folder / "worker.sock"
         command = [
             sys.executable, "-P", "-m", "node.worker.child", "--socket", str(socket), "--profile", profile,
-            "--data-dir", _absolute(data_dir), "--parent", str(os.getpid()),
+            "--residency", settings.residency, "--data-dir", _absolute(data_dir),
+            "--parent", str(os.getpid()),
         ]  # fmt: skip
         process = await asyncio.create_subprocess_exec(
             *command,

@@ -1,16 +1,17 @@
-"""How long a worker may take and how it is replaced. All times in seconds."""
+"""Where a worker keeps its models, how long it may take and how it is replaced. All times in seconds."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Deadlines of one worker.
+    """Deadlines of one worker, and whether its models are "resident" on the device or "swapped".
 
     ``progress_s`` bounds the silence between two reports of a job, ``ping_s`` that of the process itself.
     ``load_attempts`` failed starts in a row make waiting callers give up; starting goes on.
     """
 
+    residency: str = "resident"
     load_s: float = 300.0
     job_s: float = 1800.0
     progress_s: float = 180.0

@@ -219,10 +219,11 @@ async def test_threads_of_the_environment_and_jobs_before_change_no_byte(
     assert cids == [small_reference[1]] * 2
 
 
-async def test_a_worker_killed_in_the_middle_gives_the_bytes_of_another_process(
+async def test_a_worker_killed_in_the_middle_and_models_that_take_turns_give_the_bytes_of_another_process(
     data_dir, reference, short_job, tmp_path
 ):
-    pool = WorkerPool(profile="tiny", data_dir=data_dir, settings=WorkerSettings(), clock=SystemClock())
+    settings = WorkerSettings(residency="swapped")
+    pool = WorkerPool(profile="tiny", data_dir=data_dir, settings=settings, clock=SystemClock())
     await pool.start()
     try:
         killed = []

@@ -112,3 +112,32 @@ def test_a_wrong_table_is_refused_naming_the_key(tmp_path, old, new, told):
     path.write_text(table(change=(old, new)), encoding="utf-8")
     with pytest.raises(Misconfigured, match=re.escape(told)):
         load_profiles(path)
+
+
+def test_profiles_of_the_operator_join_the_shipped_ones_and_replace_those_of_the_same_name(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    own = tmp_path / ".config/sdv-node/models.toml"
+    own.parent.mkdir(parents=True)
+    shipped = data_path("config/models.toml").read_text()
+    tiny = shipped[shipped.index("[tiny]") : shipped.index("frames = 25")] + "frames = 3\n"
+    eager = (
+        shipped[shipped.index('["sdv-1.1"]') : shipped.index("# Where weights")]
+        .replace('["sdv-1.1"]', '["sdv-1.1-eager"]', 1)
+        .replace("compiled", "eager")
+    )
+    own.write_text(f"{tiny}\n{eager}")
+    profiles = load_profiles()
+    assert profiles["tiny"].frames == 3
+    assert profiles["sdv-1.1-eager"].kernels == "eager"
+    assert profiles["sdv-1.1-eager"].clip == profiles["sdv-1.1"].clip
+    own.write_text(tiny + 'colour = "red"\n')
+    with pytest.raises(Misconfigured, match=r"models\.toml .*colour"):
+        load_profiles()
+
+
+def test_models_that_take_turns_need_less_of_the_device():
+    profile = load_profile("sdv-1.1")
+    assert profile.placed("resident") == profile
+    assert profile.placed("swapped").memory_gb == profile.swapped_memory_gb < 16 < profile.memory_gb

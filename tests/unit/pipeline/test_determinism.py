@@ -148,6 +148,10 @@ def test_attention_on_a_gpu_has_a_fixed_order_without_the_memory_efficient_kerne
         {"kernels": "compiled"},
         {"threads": 2},
         {"name": "other"},
+        {"still_size": 512},
+        {"clip_width": 256},
+        {"clip_height": 128},
+        {"frames": 14},
     ],
 )
 def test_whatever_can_change_a_bit_changes_the_class(change):
@@ -190,6 +194,7 @@ def test_a_gpu_is_described_by_model_and_libraries_not_by_clocks_or_memory(monke
     assert parts["multiprocessors"] == "132"
     assert parts["cublas"] == "13.1.4"
     assert {"cuda", "cudnn", "triton"} <= parts.keys()
+    assert torch.backends.cpu.get_cpu_capability() in parts["host"]
 
 
 class _FakeCublas:
