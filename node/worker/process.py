@@ -55,10 +55,17 @@ class WorkerDied(NodeError):
     """The worker process ended, or had to be ended, before it answered."""
 
 
-def child_environment(daemon: Mapping[str, str]) -> dict[str, str]:
-    """Return the whole environment of a worker, given the daemon's."""
+def child_environment(daemon: Mapping[str, str], data_dir: Path) -> dict[str, str]:
+    """Return the whole environment of a worker, given the daemon's.
+
+    Compiled kernels are kept in ``data_dir``: the usual place is a temporary folder that a service loses with
+    each restart.
+    """
     environment = {name: daemon[name] for name in _INHERITED if name in daemon}
     environment.update(ENVIRONMENT)
+    compiled = Path(_absolute(data_dir)) / "cache" / "compiled"
+    environment["TORCHINDUCTOR_CACHE_DIR"] = str(compiled)
+    environment["TRITON_CACHE_DIR"] = str(compiled / "triton")
     if (PACKAGE.parent / "pyproject.toml").exists():
         environment["PYTHONPATH"] = str(PACKAGE.parent)
     return environment
@@ -109,7 +116,7 @@ class WorkerProcess:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env=child_environment(os.environ),
+            env=child_environment(os.environ, data_dir),
             cwd=folder,
             # Ctrl-C in a terminal is for the daemon alone, which then ends its workers in order.
             start_new_session=True,

@@ -1,5 +1,7 @@
 """The worker's wire: what is sent is what is read, and nothing else is believed."""
 
+from pathlib import Path
+
 import pytest
 
 from node.worker.process import child_environment
@@ -81,8 +83,9 @@ def test_a_message_that_is_too_long_is_not_sent():
 
 def test_a_worker_inherits_only_what_it_needs():
     daemon = {"PATH": "/bin", "SDV_NODE__WALLET__PASSWORD_FILE": "/secret", "AWS_SECRET": "s", "LANG": "C"}
-    environment = child_environment(daemon)
+    environment = child_environment(daemon, Path("/srv/node"))
     assert environment["PATH"] == "/bin"
     assert environment["HF_HUB_OFFLINE"] == "1"
     assert environment["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert environment["TORCHINDUCTOR_CACHE_DIR"].startswith("/srv/node/")
     assert not {"SDV_NODE__WALLET__PASSWORD_FILE", "AWS_SECRET"} & environment.keys()
