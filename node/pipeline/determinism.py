@@ -26,6 +26,7 @@ from node.errors import Fatal
 from node.pipeline.acceleration import decoder, unets, vae_attention
 from node.pipeline.environment import objections
 from node.pipeline.profiles import PIPELINE_VERSION, Profile
+from node.pipeline.threads import flushes_denormals
 from node.pipeline.weights.records import recorded_hashes
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "av", "pillow", "numpy")
@@ -78,11 +79,6 @@ def _fp32_precision(backend: str, operation: str) -> _Switch:
     )
 
 
-def _read_flush_denormal() -> bool:
-    # No call tells; a subnormal number that is halved does. Libraries built for speed alone switch it on.
-    return bool((torch.tensor([1e-40]) * 0.5 == 0).item())
-
-
 def _write_flush_denormal(on: bool) -> None:  # noqa: FBT001, a switch's one value
     torch.set_flush_denormal(on)
 
@@ -125,7 +121,7 @@ _SWITCHES: Mapping[str, _Switch] = {
     "inductor deterministic": _Switch(_read_inductor, _write_inductor),
     # Filling every torch.empty costs a tenth of the time and no kernel in use reads what it did not write.
     "fill uninitialized memory": _attribute(torch.utils.deterministic, "fill_uninitialized_memory"),
-    "flush denormals": _Switch(_read_flush_denormal, _write_flush_denormal),
+    "flush denormals": _Switch(flushes_denormals, _write_flush_denormal),
     "default type": _Switch(
         lambda: str(torch.get_default_dtype()), lambda _: torch.set_default_dtype(torch.float32)
     ),

@@ -4,6 +4,7 @@ Facts: docs, pipeline 5. Step noise continues the CPU stream after the initial n
 Brownian trees are grown on the CPU, so that a job's noise does not depend on the card.
 """
 
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -24,6 +25,7 @@ class Noise:
     """
 
     def __init__(self, seed: int) -> None:
+        seed = operator.index(seed)
         if not 0 <= seed <= MAX_SEED:
             raise JobFailed(f"{seed} is no seed; allowed are whole numbers from 0 to {MAX_SEED}")
         self.seed = seed
@@ -41,15 +43,15 @@ class Noise:
         """Return n(a, b), the noise from level a down to b, for sigma_max >= a > b >= sigma_min.
 
         n(a, b) = -(W(a) - W(b)) / sqrt(a - b), where W is one path in the shape of ``x``, over sigma. It
-        has unit variance, the dtype and device of ``x``, and up to rounding does not depend on what was asked
-        before. It raises JobFailed unless a > b.
+        has unit variance, float32 digits in the dtype and on the device of ``x``, and up to rounding does not
+        depend on what was asked before. It raises JobFailed unless a > b.
         """
-        start, end = (round(float(sigma), _TIME_DIGITS) for sigma in (sigma_min, sigma_max))
         import torchsde
 
+        start, end = (round(float(sigma), _TIME_DIGITS) for sigma in (sigma_min, sigma_max))
         tree = torchsde.BrownianTree(
             t0=float(sigma_min),
-            w0=torch.zeros(x.shape, dtype=x.dtype),
+            w0=torch.zeros(x.shape, dtype=torch.float32),
             t1=float(sigma_max),
             entropy=self.seed,
         )
@@ -61,7 +63,7 @@ class Noise:
             # The ends themselves can lie outside the rounded range; torchsde would clamp too, with a warning.
             low, high = (min(max(round(float(time), _TIME_DIGITS), start), end) for time in (b, a))
             increment: torch.Tensor = tree(low, high)
-            return (-increment / (a - b).sqrt()).to(x.device)
+            return (-increment / (a - b).float().sqrt()).to(x.device, x.dtype)
 
         return between
 

@@ -77,6 +77,7 @@ class DiscreteEpsilon:
         self.sigmas = levels.float()
         self._log_sigmas = levels.log().float()
         self._last_nearer = _last_nearer(self._log_sigmas)
+        self._nearer_on: dict[torch.device, Tensor] = {}
 
     def start(self, noise: Tensor, sigmas: Tensor) -> Tensor:
         """Return the initial latents for unit ``noise``."""
@@ -86,7 +87,11 @@ class DiscreteEpsilon:
         """Return the index of the nearest level in log space, as float32; the first one on a tie."""
         sigma = torch.as_tensor(sigma, dtype=torch.float32)
         # One look into a table instead of a thousand distances, with the same answer for every float32.
-        return torch.bucketize(sigma.log(), self._last_nearer.to(sigma.device)).float()
+        table = self._nearer_on.get(sigma.device)
+        if table is None:
+            # Kept, because a copy to a GPU in every step would wait for it.
+            table = self._nearer_on[sigma.device] = self._last_nearer.to(sigma.device)
+        return torch.bucketize(sigma.log(), table).float()
 
     def sigma(self, timestep: Tensor) -> Tensor:
         """Interpolate the table linearly in log space; ``timestep`` is clamped to 0..999."""

@@ -68,6 +68,7 @@ class Runner:
         self._graphs: OrderedDict[object, _Graph] = OrderedDict()
         self._addresses: object = None
         self._pool: Any = None
+        self._side: Any = None
         if kernels == "compiled":
             if not isinstance(unet, StillUNet | ClipUNet):
                 raise ValueError(f"only a prepared UNet is compiled, not {type(unet).__name__}")
@@ -115,7 +116,10 @@ class Runner:
             self._addresses, self._pool = addresses, torch.cuda.graph_pool_handle()
         graph = self._graphs.get(shapes)
         if graph is None:
-            graph = _Graph(self._step(shapes, "cuda"), sample, timestep, self._pool)
+            if self._side is None:
+                # One for all captures: cuBLAS keeps a workspace for each stream it has ever seen.
+                self._side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            graph = _Graph(self._step(shapes, "cuda"), sample, timestep, self._pool, self._side)
             _remember(self._graphs, shapes, graph, _KEPT_GRAPHS)
         self._graphs.move_to_end(shapes)
         return graph(sample, timestep)
@@ -141,17 +145,16 @@ class _Graph:
     replay, in the order of the stream.
     """
 
-    def __init__(self, step: Step, sample: Tensor, timestep: Tensor, pool: Any) -> None:
+    def __init__(self, step: Step, sample: Tensor, timestep: Tensor, pool: Any, side: Any) -> None:
         self._sample, self._timestep = sample.clone(), timestep.clone()
         # Compilation, plans and workspaces of libraries come to be outside of the capture.
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(2):
                 step(self._sample, self._timestep)
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
+        with torch.cuda.graph(self._graph, pool=pool, stream=side):
             self._output = step(self._sample, self._timestep)
 
     def __call__(self, sample: Tensor, timestep: Tensor) -> Tensor:

@@ -13,22 +13,25 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from node.pipeline.acceleration.group_norm import Scaling, Statistics, accumulation_type, normalise_silu
+from node.pipeline.acceleration.group_norm import Scaling, Statistics, application_type, normalise_silu
 
 PIECE_ELEMENTS = 3 * 2**26
 """How many numbers of an activation are worked on at once. It fixes the shapes that kernels are chosen for,
 so it is part of the determinism class and never depends on free memory."""
+CPU_PIECE_ELEMENTS = 2**19
+"""The same on a CPU, where pieces that stay in its caches save more than long kernels do."""
 
-REWRITES = f"temporal decoder in pieces of {PIECE_ELEMENTS}"
+REWRITES = f"temporal decoder in pieces of {PIECE_ELEMENTS}, on a cpu of {CPU_PIECE_ELEMENTS}"
 """What of this is part of the determinism class."""
 
 
 @torch.no_grad()
-def decode_clip(vae: Any, latents: torch.Tensor, *, piece_elements: int = PIECE_ELEMENTS) -> torch.Tensor:
+def decode_clip(vae: Any, latents: torch.Tensor, *, piece_elements: int | None = None) -> torch.Tensor:
     """Return the frames of one clip, [F, 3, 8h, 8w], for latents [F, 4, h, w] already divided by the scale.
 
     Equal to ``vae.decode(latents, num_frames=F)`` up to rounding. ``latents`` have the type and device of
-    ``vae``, an ``AutoencoderKLTemporalDecoder``; the result has them too.
+    ``vae``, an ``AutoencoderKLTemporalDecoder``; the result has them too. ``piece_elements`` is that of the
+    device unless it is given.
 
     Raises ValueError if the latents do not fit the decoder.
     """
@@ -36,6 +39,8 @@ def decode_clip(vae: Any, latents: torch.Tensor, *, piece_elements: int = PIECE_
     channels = decoder.conv_in.in_channels
     if latents.ndim != 4 or len(latents) < 1 or latents.shape[1] != channels:
         raise ValueError(f"latents of a clip are [F, {channels}, h, w], not {list(latents.shape)}")
+    if piece_elements is None:
+        piece_elements = CPU_PIECE_ELEMENTS if latents.device.type == "cpu" else PIECE_ELEMENTS
     clip = _Clip(_channels_last(decoder.conv_in(latents)), piece_elements)
     middle = decoder.mid_block
     clip.residual(middle.resnets[0])
@@ -188,7 +193,7 @@ def _temporal_share(mixer: Any, frames: int) -> torch.Tensor:
     """
     no_image = torch.zeros(1, frames, device=mixer.mix_factor.device)
     spatial: torch.Tensor = mixer.get_alpha(no_image, 5).flatten()[:1]
-    spatial = spatial.to(accumulation_type(mixer.mix_factor.dtype))
+    spatial = spatial.to(application_type(mixer.mix_factor.dtype))
     return spatial if mixer.switch_spatial_to_temporal_mix else 1.0 - spatial
 
 

@@ -29,6 +29,11 @@ def accumulation_type(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else torch.float64
 
 
+def application_type(dtype: torch.dtype) -> torch.dtype:
+    """Return what factors of ``dtype`` activations are kept in: never narrower than the activations."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 class Statistics:
     """Sums and sums of squares per image and channel, gathered piece by piece in the order of the images."""
 
@@ -41,10 +46,10 @@ class Statistics:
         """Take in the next images, [N, C, H, W]."""
         kept = accumulation_type(x.dtype)
         self._pixels = x.shape[2] * x.shape[3]
-        self._sums.append(x.sum(dim=(2, 3), dtype=kept).double())
-        # A norm casts as it reads; squaring first would write the piece once more, in the wider type.
-        norms: torch.Tensor = torch.linalg.vector_norm(x, dim=(2, 3), dtype=kept)
-        self._squares.append(norms.double().square())
+        moments = _moments_cast if x.device.type == "cpu" else _moments_read
+        sums, squares = moments(x, kept)
+        self._sums.append(sums.double())
+        self._squares.append(squares.double())
 
     def per_image(self, norm: nn.GroupNorm) -> Scaling:
         """Return the scaling of ``norm`` with the statistics of each image by itself."""
@@ -64,8 +69,23 @@ class Statistics:
         inverse = torch.rsqrt(variance + norm.eps).repeat_interleave(grouped[2], dim=1)  # [R, C]
         scale = inverse * norm.weight.double()
         shift = norm.bias.double() - mean.repeat_interleave(grouped[2], dim=1) * scale
-        kept = torch.float64 if norm.weight.dtype == torch.float64 else torch.float32
+        kept = application_type(norm.weight.dtype)
         return Scaling(scale.to(kept)[:, :, None, None], shift.to(kept)[:, :, None, None])
+
+
+def _moments_cast(x: torch.Tensor, kept: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return sums and sums of squares, [N, C], by way of a copy in the type ``kept``.
+
+    On a CPU each reduction in another type would make that copy for itself, and a norm is not vectorised.
+    """
+    wide = x.to(kept)
+    return wide.sum(dim=(2, 3)), wide.square().sum(dim=(2, 3))
+
+
+def _moments_read(x: torch.Tensor, kept: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the same without a copy: on a GPU both reductions cast what they read."""
+    norms: torch.Tensor = torch.linalg.vector_norm(x, dim=(2, 3), dtype=kept)
+    return x.sum(dim=(2, 3), dtype=kept), norms.double().square()
 
 
 def normalise_silu(x: torch.Tensor, scaling: Scaling, out: torch.Tensor) -> None:

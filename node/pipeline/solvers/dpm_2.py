@@ -3,6 +3,7 @@
 Their schedules have one level more, of which the last above 0 is left out: ``node.pipeline.schedules``.
 """
 
+from node.pipeline.solvers import ahead
 from node.pipeline.solvers.interface import Denoise, StepCallback, StepNoise, Tensor, ancestral_split, slope
 
 
@@ -34,15 +35,16 @@ def dpm_2_ancestral(
     steps = len(sigmas) - 1
     downs, ups = ancestral_split(sigmas[:-1], sigmas[1:])
     stops = (downs == 0).tolist()
-    for step in range(steps):
-        sigma, down = sigmas[step], downs[step]
-        first = slope(x, denoise(x, sigma), sigma)
-        if stops[step]:
-            x = x + first * (down - sigma)
-        else:
-            x = _midpoint(denoise, x, first, sigma, down)
-            x = x + noise.like(x) * ups[step]
-        callback(step + 1, steps)
+    with ahead.normals(noise, x, stops.count(False)) as drawn:
+        for step in range(steps):
+            sigma, down = sigmas[step], downs[step]
+            first = slope(x, denoise(x, sigma), sigma)
+            if stops[step]:
+                x = x + first * (down - sigma)
+            else:
+                x = _midpoint(denoise, x, first, sigma, down)
+                x = x + drawn() * ups[step]
+            callback(step + 1, steps)
     return x
 
 

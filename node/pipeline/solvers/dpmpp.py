@@ -1,5 +1,6 @@
 """DPM-Solver++ of second order without Brownian noise: Lu et al. 2022, arXiv 2211.01095. t = -log sigma."""
 
+from node.pipeline.solvers import ahead
 from node.pipeline.solvers.interface import Denoise, StepCallback, StepNoise, Tensor, ancestral_split, slope
 
 
@@ -13,21 +14,22 @@ def dpmpp_2s_ancestral(
     steps = len(sigmas) - 1
     downs, ups = ancestral_split(sigmas[:-1], sigmas[1:])
     stops = (downs == 0).tolist()
-    for step in range(steps):
-        sigma, down = sigmas[step], downs[step]
-        denoised = denoise(x, sigma)
-        if stops[step]:
-            x = x + slope(x, denoised, sigma) * (down - sigma)
-        else:
-            time, target = -sigma.log(), -down.log()
-            width = target - time
-            middle = (-(time + 0.5 * width)).exp()
-            start, end = (-time).exp(), (-target).exp()
-            half_way = (middle / start) * x - (-width * 0.5).expm1() * denoised
-            x = (end / start) * x - (-width).expm1() * denoise(half_way, middle)
-        if step + 1 < steps:
-            x = x + noise.like(x) * ups[step]
-        callback(step + 1, steps)
+    with ahead.normals(noise, x, steps - 1) as drawn:
+        for step in range(steps):
+            sigma, down = sigmas[step], downs[step]
+            denoised = denoise(x, sigma)
+            if stops[step]:
+                x = x + slope(x, denoised, sigma) * (down - sigma)
+            else:
+                time, target = -sigma.log(), -down.log()
+                width = target - time
+                middle = (-(time + 0.5 * width)).exp()
+                start, end = (-time).exp(), (-target).exp()
+                half_way = (middle / start) * x - (-width * 0.5).expm1() * denoised
+                x = (end / start) * x - (-width).expm1() * denoise(half_way, middle)
+            if step + 1 < steps:
+                x = x + drawn() * ups[step]
+            callback(step + 1, steps)
     return x
 
 

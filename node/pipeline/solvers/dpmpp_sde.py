@@ -2,12 +2,13 @@
 
 Lu et al. 2022, arXiv 2211.01095 (appendix on SDE solvers). The path is asked on the CPU at levels computed on
 the CPU: one unit in the last place of a query moves the noise, so a GPU's own exponential must not decide it.
-Asking right after ``denoise`` lets the CPU draw while the GPU computes.
 """
 
+import itertools
+
+from node.pipeline.solvers import ahead
 from node.pipeline.solvers.interface import (
     Denoise,
-    NoiseBetween,
     StepCallback,
     StepNoise,
     Tensor,
@@ -24,23 +25,26 @@ def dpmpp_sde(
     2N - 1 evaluations; two draws in each step, to the middle and to the end; the last step is Euler's.
     """
     steps = len(sigmas) - 1
-    queries = sigmas.cpu()
-    between = _path(noise, x, queries)
-    for step in range(steps):
-        sigma = sigmas[step]
-        denoised = denoise(x, sigma)
-        if step + 1 == steps:
-            x = x + slope(x, denoised, sigma) * (sigmas[step + 1] - sigma)
-        else:
-            start, middle, end = _half_way(sigma, sigmas[step + 1])
-            asked, asked_middle, asked_end = _half_way(queries[step], queries[step + 1])
-            down, up = ancestral_split(start, middle)
-            half_way = _exponential_step(x, denoised, sigma, down) + between(asked, asked_middle) * up
-            # With r = 1/2 the weights of the two denoised latents are 0 and 1.
-            denoised = denoise(half_way, middle)
-            down, up = ancestral_split(start, end)
-            x = _exponential_step(x, denoised, sigma, down) + between(asked, asked_end) * up
-        callback(step + 1, steps)
+    levels = sigmas.cpu()
+    queries = []
+    for step in range(steps - 1):
+        start, middle, end = _half_way(levels[step], levels[step + 1])
+        queries += [(start, middle), (start, end)]
+    with ahead.increments(noise, x, queries, levels[-2], levels[0]) as drawn:
+        for step in range(steps):
+            sigma = sigmas[step]
+            denoised = denoise(x, sigma)
+            if step + 1 == steps:
+                x = x + slope(x, denoised, sigma) * (sigmas[step + 1] - sigma)
+            else:
+                start, middle, end = _half_way(sigma, sigmas[step + 1])
+                down, up = ancestral_split(start, middle)
+                half_way = _exponential_step(x, denoised, sigma, down) + drawn() * up
+                # With r = 1/2 the weights of the two denoised latents are 0 and 1.
+                denoised = denoise(half_way, middle)
+                down, up = ancestral_split(start, end)
+                x = _exponential_step(x, denoised, sigma, down) + drawn() * up
+            callback(step + 1, steps)
     return x
 
 
@@ -53,24 +57,25 @@ def dpmpp_2m_sde(
     """
     steps = len(sigmas) - 1
     times = -sigmas.log()
-    queries = sigmas.cpu()
-    between = _path(noise, x, queries)
+    levels = sigmas.cpu()
+    queries = itertools.pairwise(levels[:-1])
     previous: Tensor | None = None
-    for step in range(steps):
-        denoised = denoise(x, sigmas[step])
-        if step + 1 == steps:
-            x = denoised
-        else:
-            sigma_next = sigmas[step + 1]
-            width = times[step + 1] - times[step]
-            share = (-width - width).expm1().neg()
-            x = sigma_next / sigmas[step] * (-width).exp() * x + share * denoised
-            if previous is not None:
-                ratio = (times[step] - times[step - 1]) / width
-                x = x + 0.5 * share * (1 / ratio) * (denoised - previous)
-            x = x + between(queries[step], queries[step + 1]) * sigma_next * (-2 * width).expm1().neg().sqrt()
-        previous = denoised
-        callback(step + 1, steps)
+    with ahead.increments(noise, x, queries, levels[-2], levels[0]) as drawn:
+        for step in range(steps):
+            denoised = denoise(x, sigmas[step])
+            if step + 1 == steps:
+                x = denoised
+            else:
+                sigma_next = sigmas[step + 1]
+                width = times[step + 1] - times[step]
+                share = (-width - width).expm1().neg()
+                x = sigma_next / sigmas[step] * (-width).exp() * x + share * denoised
+                if previous is not None:
+                    ratio = (times[step] - times[step - 1]) / width
+                    x = x + 0.5 * share * (1 / ratio) * (denoised - previous)
+                x = x + drawn() * sigma_next * (-2 * width).expm1().neg().sqrt()
+            previous = denoised
+            callback(step + 1, steps)
     return x
 
 
@@ -83,38 +88,35 @@ def dpmpp_3m_sde(
     """
     steps = len(sigmas) - 1
     times = -sigmas.log()
-    queries = sigmas.cpu()
-    between = _path(noise, x, queries)
+    levels = sigmas.cpu()
+    queries = itertools.pairwise(levels[:-1])
     earlier: list[Tensor] = []  # the denoised latents of the previous step and of the one before it
-    for step in range(steps):
-        denoised = denoise(x, sigmas[step])
-        if step + 1 == steps:
-            x = denoised
-        else:
-            width = times[step + 1] - times[step]
-            double = width * 2
-            x = (-double).exp() * x + (-double).expm1().neg() * denoised
-            phi_2 = double.neg().expm1() / double + 1
-            ratios = [(times[step - back] - times[step - back - 1]) / width for back in range(len(earlier))]
-            if len(earlier) == 2:
-                newer = (denoised - earlier[0]) / ratios[0]
-                older = (earlier[0] - earlier[1]) / ratios[1]
-                first = newer + (newer - older) * ratios[0] / (ratios[0] + ratios[1])
-                second = (newer - older) / (ratios[0] + ratios[1])
-                phi_3 = phi_2 / double - 0.5
-                x = x + phi_2 * first - phi_3 * second
-            elif earlier:
-                x = x + phi_2 * ((denoised - earlier[0]) / ratios[0])
-            drawn = between(queries[step], queries[step + 1])
-            x = x + drawn * sigmas[step + 1] * (-2 * width).expm1().neg().sqrt()
-        earlier = [denoised, *earlier[:1]]
-        callback(step + 1, steps)
+    with ahead.increments(noise, x, queries, levels[-2], levels[0]) as drawn:
+        for step in range(steps):
+            denoised = denoise(x, sigmas[step])
+            if step + 1 == steps:
+                x = denoised
+            else:
+                width = times[step + 1] - times[step]
+                double = width * 2
+                x = (-double).exp() * x + (-double).expm1().neg() * denoised
+                phi_2 = double.neg().expm1() / double + 1
+                ratios = [
+                    (times[step - back] - times[step - back - 1]) / width for back in range(len(earlier))
+                ]
+                if len(earlier) == 2:
+                    newer = (denoised - earlier[0]) / ratios[0]
+                    older = (earlier[0] - earlier[1]) / ratios[1]
+                    first = newer + (newer - older) * ratios[0] / (ratios[0] + ratios[1])
+                    second = (newer - older) / (ratios[0] + ratios[1])
+                    phi_3 = phi_2 / double - 0.5
+                    x = x + phi_2 * first - phi_3 * second
+                elif earlier:
+                    x = x + phi_2 * ((denoised - earlier[0]) / ratios[0])
+                x = x + drawn() * sigmas[step + 1] * (-2 * width).expm1().neg().sqrt()
+            earlier = [denoised, *earlier[:1]]
+            callback(step + 1, steps)
     return x
-
-
-def _path(noise: StepNoise, x: Tensor, queries: Tensor) -> NoiseBetween:
-    """Return the noise of the whole run: from the last level above 0 to the first one."""
-    return noise.brownian(x, queries[-2], queries[0])
 
 
 def _half_way(sigma: Tensor, sigma_next: Tensor) -> tuple[Tensor, Tensor, Tensor]:

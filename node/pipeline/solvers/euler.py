@@ -1,5 +1,6 @@
 """First order: Euler's method along the probability flow, with and without fresh noise."""
 
+from node.pipeline.solvers import ahead
 from node.pipeline.solvers.interface import Denoise, StepCallback, StepNoise, Tensor, ancestral_split, slope
 
 
@@ -28,10 +29,11 @@ def euler_ancestral(
     # All steps at once: one by one, these few numbers cost as much as the arithmetic on small latents.
     downs, ups = ancestral_split(sigmas[:-1], sigmas[1:])
     falls = downs - sigmas[:-1]
-    for step in range(steps):
-        sigma = sigmas[step]
-        x = x + slope(x, denoise(x, sigma), sigma) * falls[step]
-        if step + 1 < steps:
-            x = x + noise.like(x) * ups[step]
-        callback(step + 1, steps)
+    with ahead.normals(noise, x, steps - 1) as drawn:
+        for step in range(steps):
+            sigma = sigmas[step]
+            x = x + slope(x, denoise(x, sigma), sigma) * falls[step]
+            if step + 1 < steps:
+                x = x + drawn() * ups[step]
+            callback(step + 1, steps)
     return x

@@ -1,5 +1,6 @@
 """The two samplers that step through a posterior: DDPM's, and the one of a consistency model."""
 
+from node.pipeline.solvers import ahead
 from node.pipeline.solvers.interface import Denoise, StepCallback, StepNoise, Tensor, slope
 
 
@@ -11,17 +12,18 @@ def ddpm(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: StepNoise, callback
     cancels digits in 1 - alpha_bar at low noise.
     """
     steps = len(sigmas) - 1
-    for step in range(steps):
-        sigma, sigma_next = sigmas[step], sigmas[step + 1]
-        predicted = slope(x, denoise(x, sigma), sigma)
-        bar, bar_next = 1 / (sigma * sigma + 1), 1 / (sigma_next * sigma_next + 1)
-        alpha = bar / bar_next
-        scaled = x / (1 + sigma**2).sqrt()
-        x = (1 / alpha).sqrt() * (scaled - (1 - alpha) * predicted / (1 - bar).sqrt())
-        if step + 1 < steps:
-            x = x + ((1 - alpha) * (1 - bar_next) / (1 - bar)).sqrt() * noise.like(x)
-            x = x * (1 + sigma_next**2).sqrt()
-        callback(step + 1, steps)
+    with ahead.normals(noise, x, steps - 1) as drawn:
+        for step in range(steps):
+            sigma, sigma_next = sigmas[step], sigmas[step + 1]
+            predicted = slope(x, denoise(x, sigma), sigma)
+            bar, bar_next = 1 / (sigma * sigma + 1), 1 / (sigma_next * sigma_next + 1)
+            alpha = bar / bar_next
+            scaled = x / (1 + sigma**2).sqrt()
+            x = (1 / alpha).sqrt() * (scaled - (1 - alpha) * predicted / (1 - bar).sqrt())
+            if step + 1 < steps:
+                x = x + ((1 - alpha) * (1 - bar_next) / (1 - bar)).sqrt() * drawn()
+                x = x * (1 + sigma_next**2).sqrt()
+            callback(step + 1, steps)
     return x
 
 
@@ -31,9 +33,10 @@ def lcm(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: StepNoise, callback:
     N evaluations; the denoised latents are taken and noised again in every step but the last.
     """
     steps = len(sigmas) - 1
-    for step in range(steps):
-        x = denoise(x, sigmas[step])
-        if step + 1 < steps:
-            x = x + sigmas[step + 1] * noise.like(x)
-        callback(step + 1, steps)
+    with ahead.normals(noise, x, steps - 1) as drawn:
+        for step in range(steps):
+            x = denoise(x, sigmas[step])
+            if step + 1 < steps:
+                x = x + sigmas[step + 1] * drawn()
+            callback(step + 1, steps)
     return x

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 
+import numpy as np
 import pytest
 import torch
 import torchsde
@@ -143,3 +144,20 @@ def test_posterior_noise_steps_over_latents_and_position_table():
     torch.randn(257, 32, generator=generator)
     expected = torch.randn(2, 4, 10, 16, generator=generator)
     assert torch.equal(posterior_noise(9, (2, 4, 32, 32), (257, 32), (2, 4, 10, 16)), expected)
+
+
+def test_wider_latents_see_the_same_brownian_path_in_the_same_digits():
+    low, high = torch.tensor(0.03), torch.tensor(14.6)
+    paths = [
+        Noise(7).brownian(torch.empty(1, 4, 4, 4, dtype=dtype), low, high)
+        for dtype in (torch.float32, torch.float64)
+    ]
+    narrow, wide = (path(torch.tensor(9.0), torch.tensor(2.0)) for path in paths)
+    assert wide.dtype == torch.float64
+    assert torch.equal(narrow.double(), wide)
+
+
+def test_a_seed_is_a_whole_number():
+    assert torch.equal(Noise(np.int64(5)).initial((3,)), Noise(5).initial((3,)))
+    with pytest.raises(TypeError, match="integer"):
+        Noise(1.5)

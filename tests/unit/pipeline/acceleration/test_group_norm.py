@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from node.pipeline.acceleration.group_norm import Statistics, normalise_silu
+from node.pipeline.acceleration import group_norm
+from node.pipeline.acceleration.group_norm import Statistics, accumulation_type, normalise_silu
 
 
 def make_norm(dtype, channels=8, groups=4):
@@ -78,3 +79,14 @@ def test_writes_in_place_when_out_is_the_input():
     statistics.add(x)
     normalise_silu(x, statistics.per_image(norm), x)
     assert torch.equal(x, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_sums_by_way_of_a_copy_are_those_of_reductions_that_cast_as_they_read(dtype):
+    x = pictures(dtype, offset=3.0).contiguous(memory_format=torch.channels_last)
+    kept = accumulation_type(dtype)
+    on_cpu, on_gpu = group_norm._moments_cast(x, kept), group_norm._moments_read(x, kept)
+    exact = x.double().sum(dim=(2, 3)), x.double().square().sum(dim=(2, 3))
+    for one, other, known in zip(on_cpu, on_gpu, exact, strict=True):
+        assert torch.allclose(one.double(), known, rtol=1e-6 if kept == torch.float32 else 1e-14)
+        assert torch.allclose(other.double(), known, rtol=1e-6 if kept == torch.float32 else 1e-14)
