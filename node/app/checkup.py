@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from node.admission.rules import GAS_PER_DEAL
@@ -48,7 +49,9 @@ def problem(name: str, finding: str, remedy: str = "", exit_code: int = 1) -> Ch
 
 async def check_everything(config: Config) -> list[Check]:
     """Return all checks; never raises for anything that a check is about."""
-    checks = [check_disk(config), check_gpu(), check_profile(config), check_modules(config)]
+    worker = config.worker
+    profile = check_profile(worker.profile, worker.residency, config.node.directory)
+    checks = [check_disk(config), check_gpu(), profile, check_modules(config)]
     wallet = await asyncio.to_thread(check_wallet, config)
     checks.append(wallet)
     async for check in _chain_checks(config):
@@ -80,13 +83,13 @@ def check_gpu() -> Check:
     return Check("gpu", "warning" if report.problem else "ok", found, report.problem or "")
 
 
-def check_profile(config: Config) -> Check:
+def check_profile(name: str, residency: str, data_dir: Path) -> Check:
     """Is the profile one that can be rendered here: its device there, its weights complete?"""
     try:
-        profile = load_profile(config.worker.profile).placed(config.worker.residency)
+        profile = load_profile(name).placed(residency)
     except NodeError as error:
         return problem("profile", str(error))
-    lacking = completeness(profile, config.node.directory)
+    lacking = completeness(profile, data_dir)
     if lacking:
         return problem("profile", "; ".join(lacking), f"sdv-node models pull {profile.name}")
     return _device_problem(profile) or Check("profile", "ok", f"{profile.name} on {profile.device}")

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import click
 import structlog
 from rich.console import Console
 
+from node.app import checkup
 from node.cli.context import load_config, print_json
 from node.cli.inputs import InputsCommand, input_notes, inputs_option, say_problems
 from node.cli.render_display import RenderDisplay
+from node.cli.render_place import checked_place, job_directory, put_in_place
 from node.clock import SystemClock
 from node.config import Config
 from node.errors import Misconfigured, NodeError
@@ -23,6 +24,7 @@ from node.job.spec import InvalidInputs, JobSpec, parse_inputs
 from node.pipeline.results import MANIFEST
 from node.publisher.unixfs import cid_of
 from node.types import JobId
+from node.worker.fake import is_fake
 from node.worker.pool import WorkerPool
 from node.worker.settings import WorkerSettings
 
@@ -65,7 +67,7 @@ def render(
         spec = parse_inputs(module, inputs)
         for note in (*input_notes(ctx), *spec.notes):
             click.echo(f"Note: {note}", err=True)
-        document = _render(load_config(ctx), profile, spec, out.absolute())
+        document = _render(load_config(ctx), profile, spec, out)
     except InvalidInputs as error:
         say_problems(error)
         if as_json:
@@ -88,10 +90,13 @@ def render(
 
 
 def _render(config: Config, profile: str | None, spec: JobSpec, out: Path) -> dict[str, Any]:
-    _check_replaceable(out)
+    out = checked_place(out)
     profile = profile or config.worker.profile
+    if not is_fake(profile):
+        check = checkup.check_profile(profile, config.worker.residency, config.node.directory)
+        if check.verdict == "problem":
+            raise Misconfigured(": ".join(filter(None, (check.finding, check.remedy))))
     job = hashlib.sha256(json.dumps([profile, spec.to_json()], sort_keys=True).encode()).hexdigest()
-    job_dir = out.parent / f".{out.name}.{job[:12]}.partial"
     _log_to_stderr()
     pool = WorkerPool(
         profile=profile,
@@ -105,11 +110,9 @@ def _render(config: Config, profile: str | None, spec: JobSpec, out: Path) -> di
         ),
         clock=SystemClock(),
     )
-    job_dir.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_run_pool(pool, spec, job_dir))
-    shutil.rmtree(out, ignore_errors=True)
-    (job_dir / "result").rename(out)
-    shutil.rmtree(job_dir)
+    with job_directory(out, job) as job_dir:
+        asyncio.run(_run_pool(pool, spec, job_dir))
+        put_in_place(job_dir, out)
     manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     return {
         "cid": cid_of(out),
@@ -126,11 +129,6 @@ async def _run_pool(pool: WorkerPool, spec: JobSpec, job_dir: Path) -> None:
             await pool.render(_JOB, spec, job_dir, display)
         finally:
             await pool.stop()
-
-
-def _check_replaceable(out: Path) -> None:
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise Misconfigured(f"{out} holds other files: name a new or empty directory with --out")
 
 
 def _log_to_stderr() -> None:

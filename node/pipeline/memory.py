@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from node.errors import OutOfMemory
+from node.errors import Fatal, OutOfMemory
 from node.pipeline.profiles import Profile
 
 # torch has types for the first of these alone; cuBLAS, cuDNN and the CPU's allocator say it in words.
@@ -27,6 +27,12 @@ _OUT_OF_MEMORY = (
 _ASKED_BYTES = re.compile(r"allocate (\d+) bytes")
 _ASKED_UNITS = re.compile(r"Tried to allocate ([0-9.]+) (KiB|MiB|GiB)")
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def require_device(profile: Profile) -> None:
+    """Raise Fatal if the profile computes on a card and torch sees none."""
+    if profile.device == "cuda" and not torch.cuda.is_available():
+        raise Fatal(f"profile {profile.name} needs a CUDA device and torch {torch.__version__} sees none")
 
 
 def require(profile: Profile) -> None:

@@ -22,7 +22,7 @@ from node.pipeline.acceleration.vae_attention import prepare_vae
 from node.pipeline.checkpoints.layout import open_component
 from node.pipeline.checkpoints.networks import build_empty
 from node.pipeline.checkpoints.safe import BadCheckpoint
-from node.pipeline.memory import is_out_of_memory
+from node.pipeline.memory import is_out_of_memory, require_device
 from node.pipeline.profiles import Profile
 from node.pipeline.text import TextEncoder
 from node.pipeline.weights.layout import CONFIG, ENCODERS, stored_dtype_of
@@ -80,8 +80,7 @@ def load_models(profile: Profile, directory: Path) -> Models:
 
     With residency "swapped" they stay in the memory of the CPU until their turn.
     """
-    if profile.device == "cuda" and not torch.cuda.is_available():
-        raise Fatal(f"profile {profile.name} needs a CUDA device and torch {torch.__version__} sees none")
+    require_device(profile)
     problems = problems_of(profile, directory)
     if problems:
         raise Misconfigured(f"profile {profile.name} is not complete: {'; '.join(problems)}")

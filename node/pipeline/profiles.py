@@ -7,7 +7,7 @@ may list profiles.
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
@@ -101,6 +101,9 @@ class _Table(BaseModel):
     sources: dict[str, SourceRow] = {}
 
 
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
 def load_profiles(path: Path | None = None) -> dict[str, Profile]:
     """Return profiles by name: those of ``path`` alone, or the shipped ones with the operator's own.
 
@@ -138,12 +141,19 @@ def load_profiles(path: Path | None = None) -> dict[str, Profile]:
 def _read(path: Path) -> tuple[dict[str, SourceRow], dict[str, _Row]]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        given = _Table.model_validate({"sources": tables.pop("sources", {})}).sources
-        return given, {name: _Row.model_validate(table) for name, table in tables.items()}
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise Misconfigured(f"{path} is not a table of model profiles: {error}") from error
+    given = _checked(path, "", _Table, {"sources": tables.pop("sources", {})}).sources
+    return given, {name: _checked(path, f"{name}.", _Row, table) for name, table in tables.items()}
+
+
+def _checked(path: Path, place: str, kind: type[_Model], table: object) -> _Model:
+    try:
+        return kind.model_validate(table)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        wrong = "; ".join(
+            f"{place}{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
+        )
         raise Misconfigured(f"{path} is not a table of model profiles: {wrong}") from None
 
 

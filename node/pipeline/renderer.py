@@ -42,6 +42,7 @@ class Renderer:
 
         Raises Fatal if the models or the device are missing, OutOfMemory if the device has too little.
         """
+        memory.require_device(profile)
         determinism.configure(profile)
         directory = profile.directory(data_dir)
         if profile.made_here:

@@ -139,7 +139,7 @@ class _Session:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="render") as thread:
             try:
                 renderer = await self._loop.run_in_executor(thread, load)
-            except (Fatal, Retryable) as error:
+            except (Fatal, Retryable, OSError) as error:
                 sys.exit(str(error))
             self._send(Ready(renderer.determinism_class, os.getpid()))
             while True:

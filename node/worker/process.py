@@ -278,7 +278,9 @@ class WorkerProcess:
         except TimeoutError:
             return "it closed its socket and stayed"
         await asyncio.wait(self._tasks[:1], timeout=self._settings.terminate_s)
-        last = next((line for line in reversed(self._stderr) if line.strip()), "")
+        # A group of exceptions is framed; what its frame holds is what tells.
+        lines = (line.strip(" |+-") for line in reversed(self._stderr))
+        last = next((line for line in lines if line), "")
         how = f"it was killed by signal {-code}" if code < 0 else f"it ended with exit code {code}"
         return f"{how}: {last}" if last else how
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from node.cli.render_place import job_directory
+from node.errors import Retryable
 from node.publisher.unixfs import cid_of
 
 pytestmark = pytest.mark.integration
@@ -52,6 +54,66 @@ def test_a_directory_with_other_files_is_left_alone(render, tmp_path):
     assert done.returncode == 2
     assert "other files" in done.stderr
     assert (tmp_path / "mine" / "diary.txt").read_text() == "dear diary"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"manifest.json": '{"manifest_version": 3}', "src/a.js": "x"},
+        {"manifest.json": '{"manifest_version": 3}'},
+        {"manifest.json": "{}", "outputs/a.png": "x"},
+        {"manifest.json": "no json"},
+        {"outputs/a.png": "x"},
+    ],
+)
+def test_a_directory_that_only_looks_like_a_result_is_left_alone(render, tmp_path, files):
+    for name, text in files.items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text(text)
+    done = render("--out", "mine")
+    assert done.returncode == 2
+    assert "other files" in done.stderr
+    assert all((tmp_path / "mine" / name).read_text() == text for name, text in files.items())
+
+
+def test_an_earlier_result_with_a_file_of_somebody_else_beside_it_is_left_alone(render, tmp_path):
+    assert render("--out", "fox").returncode == 0
+    (tmp_path / "fox" / "notes.txt").write_text("mine")
+    assert render("-i", "Seed=2", "--out", "fox").returncode == 2
+    assert (tmp_path / "fox" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("out", [".", "..", "here/.."])
+def test_the_working_directory_is_never_replaced(render, out):
+    done = render("--out", out)
+    assert done.returncode == 2
+    assert "working directory" in done.stderr
+
+
+def test_a_link_is_followed_to_where_the_result_goes(render, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert render("--out", "link").returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "manifest.json").is_file()
+
+
+def test_a_second_render_of_a_job_into_the_same_place_is_told_that_one_is_running(tmp_path):
+    with job_directory(tmp_path / "fox", "0" * 64) as job_dir:
+        with (
+            pytest.raises(Retryable, match="another render of this job"),
+            job_directory(tmp_path / "fox", "0" * 64),
+        ):
+            pass
+        assert job_dir.exists()
+    assert not job_dir.exists()
+
+
+def test_a_profile_that_cannot_be_computed_here_is_refused_before_a_worker_starts(render, tmp_path):
+    done = render("--profile", "sdv-1.1", "--out", "x")
+    assert done.returncode == 2
+    assert "sdv-node models pull sdv-1.1" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) in ([], ["data"])
 
 
 def test_every_problem_of_the_inputs_is_named(render, tmp_path):

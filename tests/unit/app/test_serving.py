@@ -49,14 +49,14 @@ def test_modules_that_do_not_exist_are_named():
 
 
 def test_doctor_says_what_to_pull(tmp_path):
-    check = checkup.check_profile(config(tmp_path, "sdv-1.1"))
+    check = checkup.check_profile("sdv-1.1", "resident", tmp_path)
     assert (check.verdict, check.remedy) == ("problem", "sdv-node models pull sdv-1.1")
-    assert checkup.check_profile(config(tmp_path)).verdict == "ok"
+    assert checkup.check_profile("tiny", "resident", tmp_path).verdict == "ok"
 
 
 def test_doctor_says_that_a_gpu_profile_needs_one(tmp_path, monkeypatch):
     monkeypatch.setattr(checkup, "completeness", lambda _profile, _data_dir: [])
-    check = checkup.check_profile(config(tmp_path, "sdv-1.1"))
+    check = checkup.check_profile("sdv-1.1", "resident", tmp_path)
     assert check.verdict == "problem"
     assert "needs an NVIDIA GPU" in check.finding
 
