@@ -15,6 +15,7 @@ from node.pipeline.weights.sources import PinnedFile, Source
 NAME = "first-use.json"
 _MAX_BYTES = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LAST_COMMA = re.compile(r",\s*\}\s*\Z")
 
 
 class FirstUse:
@@ -33,6 +34,8 @@ class FirstUse:
     def record(self, source: Source, file: PinnedFile, sha256: str) -> bool:
         """Keep the hash of a file that had none; return whether it was new."""
         key = self._key(source, file)
+        # Another profile's pull may have recorded something since.
+        self._known = self._read()
         if file.sha256 or self._known.get(key) == sha256:
             return False
         self._known[key] = sha256
@@ -43,7 +46,9 @@ class FirstUse:
     def explain(self, source: Source, file: PinnedFile) -> str:
         """Return where an expected hash comes from, for a refusal."""
         if file.sha256 and self._known.get(self._key(source, file)) == file.sha256:
-            return f"recorded on first use in {self._path}"
+            return (
+                f"recorded on first use in {self._path}: remove its line there if that file was the wrong one"
+            )
         return "pinned by the profile"
 
     def _key(self, source: Source, file: PinnedFile) -> str:
@@ -53,7 +58,9 @@ class FirstUse:
         try:
             if self._path.stat().st_size > _MAX_BYTES:
                 raise ValueError("it is too large")  # noqa: TRY301 - one sentence for every way to be wrong
-            document = json.loads(self._path.read_text(encoding="utf-8"))
+            # Whoever removes the last line by hand leaves the comma of the one before.
+            text = _LAST_COMMA.sub("}", self._path.read_text(encoding="utf-8"))
+            document = json.loads(text)
             known = {str(key): str(value) for key, value in document.items()}
             if not all(_SHA256.fullmatch(value) for value in known.values()):
                 raise ValueError("a value is not a SHA-256")  # noqa: TRY301

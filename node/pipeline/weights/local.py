@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from node.errors import Misconfigured
-from node.pipeline.checkpoints.safe import open_safetensors
+from node.pipeline.checkpoints.safe import BadCheckpoint, open_safetensors
 from node.pipeline.weights.first_use import FirstUse
 from node.pipeline.weights.hub import Fetched, WrongFile
 from node.pipeline.weights.records import looks_pickled, sha256_of
@@ -26,6 +26,25 @@ def parse_single_files(given: tuple[str, ...]) -> dict[Group, Path]:
             raise Misconfigured(f"--single-file names {group} twice")
         found[group] = Path(path).expanduser().absolute()
     return found
+
+
+def check_single_file(path: Path, source: Source) -> None:
+    """Refuse at once what cannot be a source's single file, by its header and size; no tensor is read.
+
+    Raises Misconfigured, naming the file and what was expected.
+    """
+    wanted = f"expected {source.repository}/{source.single_file.name}"
+    try:
+        open_safetensors(path).close()
+        size = path.stat().st_size
+    except BadCheckpoint as error:
+        raise Misconfigured(f"{error}; {wanted}") from error
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read: {error.strerror}; {wanted}") from error
+    if source.single_file.size_bytes not in {0, size}:
+        raise Misconfigured(
+            f"{path} is another file: it has {size} bytes, {wanted} with {source.single_file.size_bytes}"
+        )
 
 
 def layout_folders(directory: Path, source: Source, group: Group) -> list[Path]:

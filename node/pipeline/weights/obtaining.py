@@ -17,6 +17,7 @@ from node.pipeline.weights.first_use import FirstUse
 from node.pipeline.weights.hub import DEFAULT_ENDPOINT, Fetched, Hub, Offered, WrongFile
 from node.pipeline.weights.local import (
     check_file,
+    check_single_file,
     find_files,
     find_single_file,
     layout_folders,
@@ -49,6 +50,7 @@ class Obtainer:
         self._reporter = reporter
         self._first_use = FirstUse(models)
         self._hub: Hub | None = None
+        self._unrecorded: list[tuple[Source, Fetched]] = []
         self.origins: dict[Group, dict[str, Any]] = {}
 
     def obtain(self, group: Group, source: Source) -> Obtained:
@@ -69,8 +71,7 @@ class Obtainer:
         return self._single_file(group, source, single)
 
     def _single_file(self, group: Group, source: Source, path: Path) -> Obtained:
-        if not path.is_file():
-            raise Misconfigured(f"{path} does not exist: {source.single_file.name} was expected")
+        check_single_file(path, source)
         # First, because a missing vocabulary is known at once and hashing takes a while.
         small = self._vocabulary(group, source, path.parent)
         checkpoint = self._checked(path, source, source.single_file)
@@ -168,9 +169,9 @@ class Obtainer:
         return Obtained(source, None, {one.file.path: one.path for one in had})
 
     def _remember(self, group: Group, source: Source, had: list[Fetched], form: str) -> None:
-        for one in had:
-            if not self._first_use.pinned(source, one.file).sha256:
-                self._note_first_use(source, one.file, one.sha256, "nothing was there to compare it with")
+        self._unrecorded += [
+            (source, one) for one in had if not self._first_use.pinned(source, one.file).sha256
+        ]
         self.origins[group] = {
             "source": source.name,
             "repository": source.repository,
@@ -185,6 +186,15 @@ class Obtainer:
                 for one in had
             },
         }
+
+    def record_first_use(self) -> None:
+        """Record the hashes of the operator's files that had none. Call it once their conversion succeeded.
+
+        Until then only their form is known to be right: a wrong file's hash would keep the right one out.
+        """
+        for source, one in self._unrecorded:
+            self._note_first_use(source, one.file, one.sha256, "nothing was there to compare it with")
+        self._unrecorded = []
 
     def _note_first_use(self, source: Source, file: PinnedFile, sha256: str, how: str) -> None:
         if self._first_use.record(source, file, sha256):

@@ -19,6 +19,7 @@ from node.pipeline.weights import records
 from node.pipeline.weights.conversion import Obtained, Reporter, convert, require_libraries
 from node.pipeline.weights.hub import WrongFile
 from node.pipeline.weights.layout import converted_bytes, expected_files
+from node.pipeline.weights.local import check_single_file
 from node.pipeline.weights.locking import locked
 from node.pipeline.weights.obtaining import Obtainer, Places
 from node.pipeline.weights.sharing import Shared, find_shared
@@ -42,6 +43,8 @@ def pull(
     """
     if not records.completeness(profile, data_dir):
         return False
+    for group, path in places.single_files.items():
+        check_single_file(path, profile.sources[group])
     require_libraries()
     models = data_dir / "models"
     models.mkdir(parents=True, exist_ok=True)
@@ -92,6 +95,7 @@ class _Pull:
                 convert(self._profile, obtained, self._configs, fresh, self._reporter)
             for group, had in obtained.items():
                 self._copy_small_files(group, had, fresh)
+            self._obtainer.record_first_use()
             for shared in reused.values():
                 shared.link(fresh)
             self._finish(

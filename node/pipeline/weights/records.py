@@ -205,7 +205,9 @@ def verify(
             for path in expected_files(profile)
         ]
     files = recorded_files(record)
-    results = [_check(directory / path, path, file, on_bytes) for path, file in files.items()]
+    results = [
+        _check(directory / path, path, file.sha256, file.size_bytes, on_bytes) for path, file in files.items()
+    ]
     results += [
         Verified(path, "unrecorded", "the profile needs it and the record lacks it")
         for path in expected_files(profile)
@@ -238,37 +240,44 @@ def _note(directory: Path, record: dict[str, Any], files: Mapping[str, Recorded]
 def _verify_made_here(directory: Path, on_bytes: OnBytes) -> list[Verified]:
     try:
         files = dict(json.loads((directory / _MADE_HERE).read_text(encoding="utf-8"))["files"])
+        if not all(is_safe_path(path) for path in files):
+            raise ValueError("it names files outside the profile's directory")  # noqa: TRY301
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [Verified(_MADE_HERE, "wrong", f"cannot be read, it is made again on the next start: {error}")]
-    found = []
-    for path, sha256 in sorted(files.items()):
-        try:
-            state = (directory / path).stat()
-        except OSError:
-            found.append(Verified(path, "missing", "it is made again on the next start"))
-            continue
-        found.append(_check(directory / path, path, Recorded(state.st_size, 0, str(sha256)), on_bytes))
-    return found
+    found = [
+        _check(directory / path, path, str(sha256), None, on_bytes)
+        if (directory / path).exists()
+        else Verified(path, "missing", "it is made again on the next start")
+        for path, sha256 in files.items()
+    ]
+    found += [
+        Verified(path, "unexpected", "not part of the profile: remove it")
+        for path in _present(directory)
+        if path not in files and path != _MADE_HERE
+    ]
+    return sorted(found, key=lambda result: result.path)
 
 
-def _check(file: Path, path: str, expected: Recorded, on_bytes: OnBytes) -> Verified:
-    wanted = f"expected {expected.size_bytes} bytes with SHA-256 {expected.sha256}"
+def _check(file: Path, path: str, sha256: str, size: int | None, on_bytes: OnBytes) -> Verified:
+    """Compare a file with its recorded hash and size (None: it was not recorded)."""
+    wanted = "expected " + ("" if size is None else f"{size} bytes with ") + f"SHA-256 {sha256}"
     try:
         found = describe(file, on_bytes)
     except FileNotFoundError:
         return Verified(path, "missing", wanted)
     except OSError as error:
         return Verified(path, "wrong", f"cannot be read ({error.strerror}), {wanted}")
-    if found.size_bytes == expected.size_bytes and found.sha256 == expected.sha256:
-        return Verified(path, "ok", f"{expected.size_bytes} bytes, SHA-256 {expected.sha256}")
+    if size in {None, found.size_bytes} and found.sha256 == sha256:
+        return Verified(path, "ok", f"{found.size_bytes} bytes, SHA-256 {sha256}")
     finding = f"{found.size_bytes} bytes with SHA-256 {found.sha256}, {wanted}"
     if looks_pickled(file):
         return Verified(path, "pickled", f"a pickle, which could run code when loaded: {finding}")
-    if found.size_bytes < expected.size_bytes:
+    if size is not None and found.size_bytes < size:
         return Verified(path, "truncated", finding)
-    return Verified(path, "too long" if found.size_bytes > expected.size_bytes else "wrong", finding)
+    too_long = size is not None and found.size_bytes > size
+    return Verified(path, "too long" if too_long else "wrong", finding)
 
 
 def is_of_source(recorded: Any, source: Source) -> bool:

@@ -241,21 +241,23 @@ def test_a_single_file_without_a_vocabulary_or_a_hub_says_what_it_lacks(publishe
         pull(published.profile(), tmp_path / "data", places, report, configs=published.configs)
 
 
-def test_files_of_the_operator_are_read_and_left_as_they_are(published, tmp_path, report, until_conversion):
+def test_files_of_the_operator_are_read_and_left_as_they_are(published, tmp_path, report, in_process):
     mine = tmp_path / "hub-cache"
     for repository, folder in published.folders.items():
         name = f"models--{repository.replace('/', '--')}"
         shutil.copytree(folder, mine / name / "snapshots" / REVISIONS[repository])
     before = {path: path.stat().st_mtime_ns for path in mine.rglob("*")}
     places = Places("http://127.0.0.1:9", directory=mine)
-    with pytest.raises(until_conversion):
-        pull(published.profile(), tmp_path / "data", places, report, configs=published.configs)
+    assert pull(published.profile(), tmp_path / "data", places, report, configs=published.configs)
     assert {path: path.stat().st_mtime_ns for path in mine.rglob("*")} == before
     # Nobody had told the hashes of these, nothing was there to compare with: said, and checked from now on.
     assert any("nothing was there to compare it with" in note for note in report.notes)
     config = next((mine / "models--lab--clip").rglob("vae/config.json"))
     config.write_text(config.read_text() + " ")
-    with pytest.raises(WrongFile, match=r"config\.json is another file: .*recorded on first use"):
+    shutil.rmtree(tmp_path / "data" / "models" / "real")
+    with pytest.raises(
+        WrongFile, match=r"config\.json is another file: .*recorded on first use .*remove its line there"
+    ):
         pull(published.profile(), tmp_path / "data", places, report, configs=published.configs)
 
 
@@ -270,16 +272,66 @@ def test_a_bad_single_file_is_refused_with_its_name_and_what_was_expected(publis
     }[fault]
     path.write_bytes(content)
     told = {
-        "truncated": f"is truncated: it has {len(right) - 10} bytes, expected lab/clip/svd_xt",
+        "truncated": f"is truncated: its header describes {len(right)} bytes, it has {len(right) - 10}",
         "changed": f"expected lab/clip/svd_xt.safetensors with {hashlib.sha256(right).hexdigest()}",
-        "pickled": "is a pickle",
+        "pickled": "is a pickled checkpoint",
     }[fault]
     places = Places(directory=published.folders["lab/still"], single_files={"clip": path})
-    with pytest.raises(WrongFile) as refusal:
+    with pytest.raises(WrongFile if fault == "changed" else Misconfigured) as refusal:
         pull(published.profile(), tmp_path / "data", places, report, configs=published.configs)
     assert str(path) in str(refusal.value)
+    assert "expected lab/clip/svd_xt.safetensors" in str(refusal.value)
     assert told in str(refusal.value)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("fault", ["missing", "directory", "empty", "pickled", "another size"])
+def test_a_mistyped_single_file_is_refused_before_all_else(published, hub, tmp_path, report, fault):
+    path = tmp_path / "mistyped.safetensors"
+    if fault == "directory":
+        path.mkdir()
+    elif fault == "another size":
+        shutil.copyfile(published.single_files / "sd_xl_base_1.0.safetensors", path)
+    elif fault != "missing":
+        path.write_bytes(b"" if fault == "empty" else pickle.dumps({"weights": b"x" * 1000}))
+    told = {
+        "missing": "No such file",
+        "directory": "not a regular file",
+        "empty": "only 0 bytes",
+        "pickled": "pickled",
+        "another size": "another file",
+    }[fault]
+    still = published.single_files / "sd_xl_base_1.0.safetensors"
+    places = Places(hub.url, TOKEN, single_files={"still": still, "clip": path})
+    with pytest.raises(Misconfigured, match=told) as refusal:
+        pull(published.profile(), tmp_path / "data", places, report, configs=published.configs)
+    assert str(path) in str(refusal.value)
+    assert "expected lab/clip/svd_xt.safetensors" in str(refusal.value)
+    assert hub.requests == []
+    assert report.begun == []
+
+
+def test_a_wrong_file_of_an_unknown_hash_does_not_keep_the_right_one_out(
+    published, tmp_path, report, in_process
+):
+    from safetensors.torch import load_file, save_file
+
+    profile = published.profile()
+    unpinned = dataclasses.replace(profile.clip.single_file, sha256="", size_bytes=0)
+    profile = dataclasses.replace(profile, clip=dataclasses.replace(profile.clip, single_file=unpinned))
+    right, wrong = published.single_files / "svd_xt.safetensors", tmp_path / "wrong.safetensors"
+    tensors = load_file(right)
+    tensors.pop(next(name for name in tensors if name.startswith("model.diffusion_model.")))
+    save_file(tensors, wrong)
+    models = tmp_path / "data" / "models"
+    places = Places(directory=published.folders["lab/still"], single_files={"clip": wrong})
+    with pytest.raises(Fatal, match=r"wrong\.safetensors"):
+        pull(profile, tmp_path / "data", places, report, configs=published.configs)
+    assert not (models / "first-use.json").exists()
+    places = dataclasses.replace(places, single_files={"clip": right})
+    assert pull(profile, tmp_path / "data", places, report, configs=published.configs)
+    recorded = json.loads((models / "first-use.json").read_text())
+    assert hashlib.sha256(right.read_bytes()).hexdigest() in recorded.values()
 
 
 def test_a_conversion_that_fails_names_the_operators_file_and_leaves_nothing(

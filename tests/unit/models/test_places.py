@@ -95,6 +95,21 @@ def test_a_hash_of_the_first_use_is_kept_and_asked_for_again(tmp_path, profile):
     assert "first-use.json" in again.explain(profile.still, again.pinned(profile.still, config))
 
 
+def test_the_line_of_a_wrong_file_may_be_removed_by_hand_even_the_last(tmp_path, profile):
+    kept, wrong = profile.still.files[0], profile.clip.files[0]
+    first_use = FirstUse(tmp_path)
+    first_use.record(profile.still, kept, "a" * 64)
+    first_use.record(profile.clip, wrong, "b" * 64)
+    path = tmp_path / "first-use.json"
+    assert "remove its line there" in first_use.explain(profile.clip, first_use.pinned(profile.clip, wrong))
+    lines = path.read_text().splitlines()
+    assert "b" * 64 in lines[-2]
+    path.write_text("\n".join([*lines[:-2], lines[-1], ""]))
+    again = FirstUse(tmp_path)
+    assert not again.pinned(profile.clip, wrong).sha256
+    assert again.pinned(profile.still, kept).sha256 == "a" * 64
+
+
 @pytest.mark.parametrize("content", ["[]", "{", '{"a": "b"}'])
 def test_a_damaged_list_of_first_uses_is_refused(tmp_path, content):
     (tmp_path / "first-use.json").write_text(content)

@@ -165,4 +165,21 @@ def test_a_made_here_profile_is_verified_against_its_own_origin(tmp_path):
     (directory / "still" / "b").write_bytes(b"changed")
     files = {"still/a": sha256_of(directory / "still" / "a"), "still/b": "0" * 64, "still/c": "0" * 64}
     (directory / "origin.json").write_text(json.dumps({"files": files}))
-    assert states(load_profile("tiny"), tmp_path) == {"still/b": "wrong", "still/c": "missing"}
+    (directory / "still" / "stray.bin").write_bytes(b"x")
+    found = {result.path: result for result in verify(load_profile("tiny"), tmp_path)}
+    assert {path: result.state for path, result in found.items()} == {
+        "still/a": "ok",
+        "still/b": "wrong",
+        "still/c": "missing",
+        "still/stray.bin": "unexpected",
+    }
+    changed = sha256_of(directory / "still" / "b")
+    assert found["still/b"].finding == f"7 bytes with SHA-256 {changed}, expected SHA-256 {'0' * 64}"
+
+
+def test_an_origin_that_leads_out_of_its_directory_is_not_followed(tmp_path):
+    directory = tmp_path / "models" / "tiny"
+    directory.mkdir(parents=True)
+    (directory / "origin.json").write_text(json.dumps({"files": {"../outside": "0" * 64}}))
+    (found,) = verify(load_profile("tiny"), tmp_path)
+    assert (found.path, found.state) == ("origin.json", "wrong")
