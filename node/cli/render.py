@@ -95,7 +95,8 @@ def _render(config: Config, profile: str | None, spec: JobSpec, out: Path) -> di
     if not is_fake(profile):
         check = checkup.check_profile(profile, config.worker.residency, config.node.directory)
         if check.verdict == "problem":
-            raise Misconfigured(": ".join(filter(None, (check.finding, check.remedy))))
+            known = not check.remedy or check.remedy in check.finding
+            raise Misconfigured(check.finding if known else f"{check.finding}: {check.remedy}")
     job = hashlib.sha256(json.dumps([profile, spec.to_json()], sort_keys=True).encode()).hexdigest()
     _log_to_stderr()
     pool = WorkerPool(
