@@ -1,6 +1,5 @@
 """Where ``render`` puts its result: a directory replaced as a whole, and only if it holds a result."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -8,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from node.errors import Misconfigured, Retryable
+from node.errors import Misconfigured
+from node.locking import locked
 from node.pipeline.results import MANIFEST, OUTPUTS, RESULT, WORK
 
 _RESULT_NAMES = frozenset({OUTPUTS, MANIFEST, "exitCode", "stdout", "stderr"})
@@ -54,22 +54,17 @@ def job_directory(out: Path, job: str) -> Iterator[Path]:
     """Lend the directory beside ``out`` in which a job is computed, to one process at a time.
 
     It stays when the job is broken off, so that asking again goes on there, unless nothing was computed.
-    Raises Retryable if another process has it.
+    Raises Locked if another process has it.
     """
     job_dir = out.parent / f".{out.name}.{job[:12]}.partial"
     job_dir.mkdir(parents=True, exist_ok=True)
-    lock = os.open(job_dir, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise Retryable(f"another render of this job into {out} is running: wait for it to end") from None
-    try:
-        yield job_dir
-    finally:
-        if job_dir.exists() and not _has_work(job_dir):
-            shutil.rmtree(job_dir, ignore_errors=True)
-        os.close(lock)
+    running = f"another render of this job into {out} is running: wait for it to end"
+    with locked(job_dir / "lock", otherwise=running):
+        try:
+            yield job_dir
+        finally:
+            if job_dir.exists() and not _has_work(job_dir):
+                shutil.rmtree(job_dir, ignore_errors=True)
 
 
 def _has_work(job_dir: Path) -> bool:

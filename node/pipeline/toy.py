@@ -5,7 +5,6 @@ profile. Every parameter is drawn by name from a generator of our own, so that t
 the order in which constructors run.
 """
 
-import fcntl
 import hashlib
 import json
 import math
@@ -19,9 +18,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from node.locking import locked
 from node.pipeline import toy_configs, toy_pictures
+from node.pipeline.checkpoints.networks import build
 from node.pipeline.results import sync_directory
-from node.pipeline.toy_configs import CONFIGS, build, vocabulary_files
+from node.pipeline.toy_configs import CONFIGS, vocabulary_files
 from node.pipeline.toy_pictures import arrange
 
 _ORIGIN = "origin.json"
@@ -44,8 +45,7 @@ def ensure(directory: Path) -> None:
     Safe when several processes call it at once, and a crash leaves no half-made directory.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with (directory.parent / f".{directory.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(directory.parent / f".{directory.name}.lock"):
         if _whole(directory):
             return
         for leftover in directory.parent.glob(f".{directory.name}-*"):

@@ -7,18 +7,6 @@ channels. 32 channels is the least the classes' group norms allow.
 import json
 from typing import Any
 
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
-from torch import nn
-from transformers.models.clip.configuration_clip import CLIPTextConfig, CLIPVisionConfig
-from transformers.models.clip.modeling_clip import (
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPVisionModelWithProjection,
-)
-
 _WIDTH = 32
 _BEGIN, _END = "<|startoftext|>", "<|endoftext|>"
 _MERGES = ("t h", "i n", "a n", "e r", "o n", "r e", "s t", "th e</w>", "in g</w>", "a t</w>")
@@ -111,23 +99,3 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "clip/vae": {**_VAE, "scaling_factor": 0.18215},
 }
-
-_KINDS: dict[str, Any] = {
-    "still/unet": UNet2DConditionModel,
-    "still/vae": AutoencoderKL,
-    "clip/unet": UNetSpatioTemporalConditionModel,
-    "clip/vae": AutoencoderKLTemporalDecoder,
-}
-
-
-def build(path: str, config: dict[str, Any]) -> nn.Module:
-    """Construct the network that belongs at ``path`` with its constructor's own weights."""
-    match path:
-        case "still/text_encoder":
-            return CLIPTextModel(CLIPTextConfig(**config))
-        case "still/text_encoder_2":
-            return CLIPTextModelWithProjection(CLIPTextConfig(**config))
-        case "clip/image_encoder":
-            return CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
-    network: nn.Module = _KINDS[path].from_config(config)
-    return network

@@ -94,6 +94,22 @@ class World:
                 return job
             await asyncio.sleep(0.05)
 
+    async def refuses_everything_because(self, reason: str) -> None:
+        """Check that the node says why it takes nothing, and that it sends nothing for an offer."""
+        async with asyncio.timeout(30):
+            status = None
+            while not (status and "accepting" in status):
+                status = await self.get("/api/v1/status")
+                await asyncio.sleep(0.05)
+        assert status["accepting"] is False
+        assert any(reason in told for told in status["not_accepting_because"])
+        async with self.requester() as party, asyncio.timeout(60):
+            posting = asyncio.create_task(party.request(MODULE, ("Prompt=a fox",)))
+            while self.log_file.read_text().count("offer_waits") < 2:
+                await asyncio.sleep(0.05)
+            posting.cancel()
+        assert await self.sent_by(self.box.address("provider")) == []
+
     async def sent_by(self, address: Address) -> list[tuple[str, str]]:
         """Return (function, deal id) of every mined controller call of an account, reverted ones included."""
         names = {

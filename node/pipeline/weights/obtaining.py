@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from node.errors import Fatal, Misconfigured, Unreachable
+from node.locking import locked
 from node.pipeline.profiles import load_profiles
 from node.pipeline.weights import records
 from node.pipeline.weights.conversion import Obtained, Reporter
@@ -23,7 +24,6 @@ from node.pipeline.weights.local import (
     layout_folders,
     what_was_sought,
 )
-from node.pipeline.weights.locking import locked
 from node.pipeline.weights.secrets import Token
 from node.pipeline.weights.sources import Group, PinnedFile, Source
 

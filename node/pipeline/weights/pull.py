@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from node.errors import Fatal
+from node.locking import locked
 from node.pipeline.checkpoints.architectures import CONFIGS
 from node.pipeline.profiles import Profile
 from node.pipeline.results import sync_directory
@@ -20,7 +21,6 @@ from node.pipeline.weights.conversion import Obtained, Reporter, convert, requir
 from node.pipeline.weights.hub import WrongFile
 from node.pipeline.weights.layout import converted_bytes, expected_files
 from node.pipeline.weights.local import check_single_file
-from node.pipeline.weights.locking import locked
 from node.pipeline.weights.obtaining import Obtainer, Places
 from node.pipeline.weights.sharing import Shared, find_shared
 from node.pipeline.weights.sources import Group

@@ -97,16 +97,14 @@ def techniques(request: Request) -> dict[str, Technique]:
     }
 
 
-class _Clip:
-    """SVD's network in its variants."""
+class _Stock:
+    """A stock network, plain and with one change; what it is built of is its subclass's."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
 
     def _build(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        request = self._request
-        unet = build(request.scale, "clip/unet", request.device, request.dtype)
-        return unet, *clip_inputs(request.scale, unet)
+        raise NotImplementedError
 
     def stock(self) -> Call:
         unet, arguments, keywords = self._build()
@@ -119,6 +117,15 @@ class _Clip:
             return lambda: unet(*arguments, **keywords)[0]
 
         return make
+
+
+class _Clip(_Stock):
+    """SVD's network in its variants."""
+
+    def _build(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        request = self._request
+        unet = build(request.scale, "clip/unet", request.device, request.dtype)
+        return unet, *clip_inputs(request.scale, unet)
 
     def with_constant_context(self) -> Call:
         unet, arguments, keywords = self._build()
@@ -144,28 +151,13 @@ class _Clip:
         return make
 
 
-class _Still:
+class _Still(_Stock):
     """SDXL's network in its variants."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
 
     def _build(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         request = self._request
         unet = build(request.scale, "still/unet", request.device, request.dtype)
         return unet, *still_inputs(request.scale, unet)
-
-    def stock(self) -> Call:
-        unet, arguments, keywords = self._build()
-        return lambda: unet(*arguments, **keywords)[0]
-
-    def stock_with(self, change: Callable[[Any], None]) -> Callable[[], Call]:
-        def make() -> Call:
-            unet, arguments, keywords = self._build()
-            change(unet)
-            return lambda: unet(*arguments, **keywords)[0]
-
-        return make
 
     def with_bound_text(self) -> Call:
         unet, arguments, keywords = self._build()

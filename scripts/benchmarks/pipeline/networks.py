@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from node.pipeline.checkpoints import architectures
+from node.pipeline.checkpoints.networks import build as construct
 from node.pipeline.toy_configs import CONFIGS as TOY_CONFIGS
-from node.pipeline.toy_configs import build as construct
 
 Tensor = torch.Tensor
 _SEED = 20_240_422

@@ -10,9 +10,9 @@ import shutil
 import pytest
 
 from node.errors import Fatal, Misconfigured, Unreachable
+from node.locking import Locked, locked
 from node.pipeline.profiles import load_profiles
 from node.pipeline.weights.hub import Hub, WrongFile
-from node.pipeline.weights.locking import AlreadyPulling, locked
 from node.pipeline.weights.obtaining import Places
 from node.pipeline.weights.pull import pull
 from node.pipeline.weights.records import completeness, recorded_hashes
@@ -375,7 +375,7 @@ def test_two_pulls_of_one_profile_do_not_run_at_once(published, tmp_path, report
     (tmp_path / "models").mkdir()
     with (
         locked(tmp_path / "models" / ".real.lock", "busy"),
-        pytest.raises(AlreadyPulling, match="another pull of real"),
+        pytest.raises(Locked, match="another pull of real"),
     ):
         pull(published.profile(), tmp_path, Places("http://127.0.0.1:9"), report, configs=published.configs)
 

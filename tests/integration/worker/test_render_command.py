@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.cli.render_place import job_directory
-from node.errors import Retryable
+from node.locking import Locked
 from node.publisher.unixfs import cid_of
 
 pytestmark = pytest.mark.integration
@@ -101,7 +101,7 @@ def test_a_link_is_followed_to_where_the_result_goes(render, tmp_path):
 def test_a_second_render_of_a_job_into_the_same_place_is_told_that_one_is_running(tmp_path):
     with job_directory(tmp_path / "fox", "0" * 64) as job_dir:
         with (
-            pytest.raises(Retryable, match="another render of this job"),
+            pytest.raises(Locked, match="another render of this job"),
             job_directory(tmp_path / "fox", "0" * 64),
         ):
             pass
@@ -185,7 +185,9 @@ def children(pid):
     ]
 
 
-@pytest.mark.parametrize("module", ["node.worker.pool", "node.cli.render"])
+@pytest.mark.parametrize(
+    "module", ["node.app.node", "node.worker.pool", "node.cli.start", "node.cli.render", "node.cli.models"]
+)
 def test_the_daemons_side_never_loads_the_heavy_libraries(module):
     code = (
         f"import sys, {module}; "

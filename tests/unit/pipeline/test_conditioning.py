@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from node.pipeline.checkpoints.networks import build
 from node.pipeline.guidance import clip_denoiser, still_denoiser
 from node.pipeline.text import Conditioning
-from node.pipeline.toy_configs import CONFIGS, build
+from node.pipeline.toy_configs import CONFIGS
 
 WIDTH = 32
 

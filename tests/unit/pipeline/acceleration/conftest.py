@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from node.pipeline.toy_configs import CONFIGS, build
+from node.pipeline.checkpoints.networks import build
+from node.pipeline.toy_configs import CONFIGS
 
 
 def fill(network, seed=0):

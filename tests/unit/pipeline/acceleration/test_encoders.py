@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from node.pipeline.acceleration.encoders import store_half
-from node.pipeline.toy_configs import CONFIGS, build
+from node.pipeline.checkpoints.networks import build
+from node.pipeline.toy_configs import CONFIGS
 
 _ENCODERS = ("still/text_encoder", "still/text_encoder_2", "clip/image_encoder")
 # What the reference never rounds (docs, pipeline 2), written out.

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from node.pipeline.checkpoints.architectures import CONFIGS, PATHS, SIZES
+from node.pipeline.checkpoints.networks import build
 from node.pipeline.toy_configs import CONFIGS as TOY_CONFIGS
-from node.pipeline.toy_configs import build
 
 # Counted on the published checkpoints' own configurations (docs, performance 1.2).
 PUBLISHED = {
