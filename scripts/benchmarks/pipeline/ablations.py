@@ -4,6 +4,7 @@ The eager ones show what a rewrite does by itself; the last ones of each network
 the attention kernel add to all rewrites together.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -97,14 +98,14 @@ def techniques(request: Request) -> dict[str, Technique]:
     }
 
 
-class _Stock:
+class _Stock(ABC):
     """A stock network, plain and with one change; what it is built of is its subclass's."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
 
-    def _build(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _build(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]: ...
 
     def stock(self) -> Call:
         unet, arguments, keywords = self._build()

@@ -1,4 +1,4 @@
-"""The toy networks, made once for all tests of this folder."""
+"""The toy networks, made once for all tests of this folder, and torch on one thread."""
 
 import dataclasses
 
@@ -29,3 +29,14 @@ def tiny_models(tiny_profile, tiny_directory):
     from node.pipeline.models import load_models
 
     return load_models(tiny_profile, tiny_directory)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Tensors this small only wait for each other on several threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -16,18 +16,11 @@ from node.pipeline.solvers.lms import multistep_weights
 from tests.oracles import denoisers
 from tests.oracles.watched import Watched, WatchedNoise
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STAYING = ("dpm_fast", "dpm_adaptive")
 """They end at the last level above 0."""
 LISTED = [5.0, 2.0, 0.7, 0.2]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tensors this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def levels(*numbers, dtype=torch.float64):

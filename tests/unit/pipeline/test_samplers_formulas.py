@@ -12,14 +12,7 @@ from node.pipeline.sampling import SDXL, SVD
 from tests.oracles import denoisers
 from tests.oracles.watched import WatchedNoise
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tensors this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def heunpp2_by_hand(denoise, x, sigmas):

@@ -9,18 +9,11 @@ from node.pipeline.noise import Noise
 from node.pipeline.sampling import SDXL, SVD
 from tests.oracles import denoisers
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = (1, 4, 4, 4)
 STEPS = (5, 17, 50, 70, 200)
 SDE = [name for name in SAMPLERS if "sde" in name]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tensors this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class QuickNoise(Noise):

@@ -13,21 +13,14 @@ from node.pipeline.noise import Noise
 from node.pipeline.sampling import SDXL, SVD
 from tests.oracles import denoisers, k_diffusion
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = (2, 4, 6, 6)
 BOUND = 1e-5
 SPACES = {"sdxl": SDXL, "svd": SVD}
 WITHOUT_NOISE = ("euler", "heun", "dpm_2", "lms", "dpm_fast", "dpm_adaptive", "dpmpp_2m")
 ANCESTRAL = ("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral")
 BROWNIAN = ("dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tensors this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
