@@ -36,14 +36,23 @@ class NotFinite(JobFailed):
 
 
 class OutOfMemory(Retryable):
-    """The device has less memory free than the profile needs; never answered by computing in another way."""
+    """The device has less memory free than the profile needs; never answered by computing in another way.
 
-    def __init__(self, what: str, *, needed_bytes: int | None, free_bytes: int | None) -> None:
+    ``stage`` is where it ran out; None if the job was not begun because too little was free.
+    """
+
+    def __init__(
+        self, what: str, *, needed_bytes: int | None, free_bytes: int | None, stage: str | None = None
+    ) -> None:
+        self.stage = stage
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
         needed = "" if needed_bytes is None else f", {needed_bytes / 1e9:.1f} GB are needed"
         free = "" if free_bytes is None else f", {free_bytes / 1e9:.1f} GB are free"
-        super().__init__(f"{what}{needed}{free}: end what else uses the device, or choose a smaller profile")
+        super().__init__(
+            f"{what}{needed}{free}: end what else uses the device, set worker.residency to swapped, or "
+            "choose a smaller profile"
+        )
 
 
 class Fatal(NodeError):
@@ -58,6 +67,15 @@ class Misconfigured(Fatal):
 
 class RefusedByPolicy(NodeError):
     """Allowed by the protocol, but not by this node's own rules."""
+
+    exit_code = 4
+
+
+class Halted(Fatal):
+    """The node stopped itself because going on could cost money; it stays stopped until a person looked.
+
+    The reason is in the journal before this is raised; ``sdv-node resume`` takes it away.
+    """
 
     exit_code = 4
 

@@ -3,7 +3,7 @@
 from typing import NewType
 
 JobId = NewType("JobId", str)
-"""A job of ours: ``j<id>``, where id is the number the job manager gave in ``JobAdded``."""
+"""A job of ours: ``j<number>``, or ``h<number>`` if hired directly; ``JobAdded`` gave the number."""
 
 DealId = NewType("DealId", str)
 """A deal's id on chain: any non-empty string, ours are at most 31 bytes."""
@@ -22,6 +22,12 @@ BlockHash = NewType("BlockHash", str)
 
 BlockNumber = NewType("BlockNumber", int)
 Wei = NewType("Wei", int)
-"""The smallest unit of the gas token or of the payment token (both have 18 decimals)."""
+"""The smallest unit of the gas token or of the payment token."""
+
+TOKEN_DECIMALS = 18
+"""Of both tokens."""
+
+OWN_STORE = "node"
+"""The place that a result is at first: pinned in the node's own block store, read over its HTTP port."""
 
 GpuUuid = NewType("GpuUuid", str)

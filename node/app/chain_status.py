@@ -1,8 +1,11 @@
 """What following the chain means for health, metrics and the status shown to people."""
 
+from typing import Any
+
 from node.chain.contracts import MarketContracts
+from node.chain.endpoints import EndpointPool
 from node.engine.snapshot import Snapshot
-from node.market.feed import FeedBatch
+from node.market.batch import FeedBatch
 from node.observe.health import Health
 from node.observe.metrics import Metrics
 
@@ -12,12 +15,14 @@ FOLLOWER = "follower"
 
 
 class ChainStatus:
-    """Hears from the follower. ``problem`` is why the chain cannot be read now, None while it can."""
+    """Hears from the follower and of the endpoints. ``problem`` is why the chain cannot be read now."""
 
-    def __init__(self, health: Health, metrics: Metrics, snapshot: Snapshot) -> None:
+    def __init__(self, health: Health, metrics: Metrics, snapshot: Snapshot, endpoints: EndpointPool) -> None:
         self._health = health
-        self._metrics = metrics
         self._snapshot = snapshot
+        self._endpoints = endpoints
+        endpoints.on_failure = metrics.rpc_error
+        endpoints.on_change = self._update
         self.problem: str | None = None
 
     def connected(self, contracts: MarketContracts, symbol: str) -> None:
@@ -31,11 +36,13 @@ class ChainStatus:
                 "job_manager": contracts.addresses.job_manager,
                 "token": contracts.addresses.token,
                 "symbol": symbol,
+                "rules": contracts.rules.to_json(),
                 "rpc_ok": True,
                 "problem": None,
                 "head": None,
                 "head_at": None,
                 "cursor": None,
+                "endpoints": self._standings(),
             }
         )
 
@@ -48,8 +55,6 @@ class ChainStatus:
         """Note a failed turn of the follower, or with None a good one."""
         self._health.beat(FOLLOWER)
         self._health.condition("chain", ok=problem is None, why=problem or "")
-        if problem is not None:
-            self._metrics.rpc_error("unreachable")
         if problem != self.problem:
             self.problem = problem
             self._update(rpc_ok=problem is None, problem=problem)
@@ -59,4 +64,19 @@ class ChainStatus:
             )
 
     def _update(self, **changes: object) -> None:
-        self._snapshot.update(chain={**(self._snapshot.part("chain") or {}), **changes})
+        known = self._snapshot.part("chain")
+        if known is not None:
+            self._snapshot.update(chain={**known, **changes, "endpoints": self._standings()})
+
+    def _standings(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": report.name,
+                "state": report.state,
+                "active": report.active,
+                "head": report.head,
+                "lag": report.lag,
+                "problem": report.problem,
+            }
+            for report in self._endpoints.reports()
+        ]

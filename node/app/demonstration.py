@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from node.app.assembly import Assembly
 from node.app.node import RunningNode, run_node
 from node.app.parties import requester
 from node.app.sandbox import Sandbox, sandbox
@@ -22,6 +23,8 @@ from node.requester.steps import OnStep
 from node.web.app import listen
 
 SETTLE_TIMEOUT_S = 60.0
+_KEPT = frozenset({"models", "cache"})
+"""Folders of a party that no chain has to do with."""
 
 
 class Demonstration:
@@ -35,9 +38,11 @@ class Demonstration:
         self._say = say
         self._stack = AsyncExitStack()
         self._shutdown = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self._running: asyncio.Task[None] | None = None
         self._sandbox: Sandbox | None = None
         self._node: RunningNode | None = None
+        self._wishes: dict[str, Any] = {}
         self.symbol = "tokens"
         self.log_file = directory / "node.log"
 
@@ -68,31 +73,48 @@ class Demonstration:
     ) -> None:
         self._shutdown.set()
         try:
-            if self._running is not None:
-                await asyncio.gather(self._running, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
             await self._stack.aclose()
 
     def _clear(self) -> None:
         # The lock first: a demonstration that still runs must not lose what it works on.
         self._stack.enter_context(take_lock(self._directory))
-        for name in ("node/jobs", "node/ipfs", "requester"):
-            shutil.rmtree(self._directory / name, ignore_errors=True)
-        for file in (self._directory / "node").glob("journal.sqlite*"):
-            file.unlink()
+        for party in ("node", "requester", "mediator"):
+            folder = self._directory / party
+            for entry in folder.iterdir() if folder.is_dir() else ():
+                if entry.is_dir() and entry.name not in _KEPT:
+                    shutil.rmtree(entry, ignore_errors=True)
+                elif entry.name.startswith("journal.sqlite"):
+                    entry.unlink()
 
     async def _start_node(self, box: Sandbox) -> None:
+        self._node, self._running = await self._start(box, "provider", "node")
+
+    async def _start(
+        self,
+        box: Sandbox,
+        role: str,
+        folder: str,
+        prepare: Callable[[Assembly], None] = lambda _: None,
+        **sections: dict[str, Any],
+    ) -> tuple[RunningNode, "asyncio.Task[None]"]:
+        """Start a node with a party's key; it runs until the demonstration ends."""
         probe = listen("127.0.0.1", 0)
         probe.socket.close()
-        settings = box.settings("provider", self._directory / "node")
+        settings = box.settings(role, self._directory / folder)
         settings["http"] = {"port": probe.port, "public_url": probe.url}
+        for section, values in sections.items():
+            settings[section] = settings.get(section, {}) | values
         config = load(environment={}, overrides=settings)
         ready: asyncio.Future[RunningNode] = asyncio.get_running_loop().create_future()
-        self._running = asyncio.create_task(
-            run_node(config, shutdown=self._shutdown, on_ready=ready.set_result), name="demonstration"
+        running = asyncio.create_task(
+            run_node(config, shutdown=self._shutdown, on_ready=ready.set_result, prepare=prepare),
+            name=f"demonstration: {role}",
         )
-        await self._while_running(ready)
-        self._node = ready.result()
+        self._tasks.append(running)
+        await _while_running(running, ready)
+        return ready.result(), running
 
     async def worker_ready(self) -> None:
         """Wait until the models are loaded."""
@@ -103,7 +125,7 @@ class Demonstration:
         if self._sandbox is None:
             raise Fatal("the demonstration has no chain")
         settings = self._sandbox.settings("requester", self._directory / "requester")
-        settings["requester"] = {"gather_proposals_s": 0.1}
+        settings["requester"] = {"gather_proposals_s": 0.1, "matching": "propose", **self._wishes}
         config = load(environment={}, overrides=settings)
         async with requester(config, on_step=on_step) as party:
             running = asyncio.ensure_future(party.request(module, inputs))
@@ -156,15 +178,19 @@ class Demonstration:
             database.close()
 
     async def _while_running(self, wait: "asyncio.Future[Any]") -> None:
-        """Wait for what only a running node can bring about; if it stops, its error is raised."""
         if self._running is None:
             raise Fatal("the demonstration's node is not running")
-        try:
-            await asyncio.wait({wait, self._running}, return_when=asyncio.FIRST_COMPLETED)
-            if not wait.done():
-                self._running.result()
-                raise Fatal("the demonstration's node stopped")
-        finally:
-            if not wait.done():
-                wait.cancel()
-                await asyncio.gather(wait, return_exceptions=True)
+        await _while_running(self._running, wait)
+
+
+async def _while_running(node: "asyncio.Task[None]", wait: "asyncio.Future[Any]") -> None:
+    """Wait for what only a running node can bring about; if it stops, its error is raised."""
+    try:
+        await asyncio.wait({wait, node}, return_when=asyncio.FIRST_COMPLETED)
+        if not wait.done():
+            node.result()
+            raise Fatal("the demonstration's node stopped")
+    finally:
+        if not wait.done():
+            wait.cancel()
+            await asyncio.gather(wait, return_exceptions=True)

@@ -1,5 +1,6 @@
 """Counting transactions where their outcome is written down."""
 
+from node.admission.bids import BidGas
 from node.job.transactions import TxRow, TxStatus
 from node.journal.transactions import TransactionLog
 from node.observe.metrics import Metrics
@@ -9,12 +10,14 @@ from node.types import TxHash
 class MeteredTransactions:
     """Meets the TxManager's ``TxStore``: the journal's log, with each outcome counted once."""
 
-    def __init__(self, log: TransactionLog, metrics: Metrics) -> None:
+    def __init__(self, log: TransactionLog, metrics: Metrics, bids: BidGas) -> None:
         self._log = log
+        self._bids = bids
         self._metrics = metrics
         self.reserve = log.reserve
         self.record_attempt = log.record_attempt
         self.row = log.row
+        self.rows_at = log.rows_at
         self.open_rows = log.open_rows
 
     async def settle(
@@ -33,3 +36,4 @@ class MeteredTransactions:
         if before is not None and before.status == TxStatus.OPEN:
             self._metrics.transaction(TxStatus(status).value)
             self._metrics.gas_spent(fee_wei)
+            self._bids.settled(intent_id, gas_used)

@@ -1,54 +1,36 @@
-"""The provider node: builds every room, wires them, starts them in order and stops them in reverse."""
+"""The provider node as it runs: started in order, stopped in reverse. ``Assembly`` is what it consists of."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
-
-from node import __version__
-from node.admission.evaluate import Admission, Exposure, Terms
-from node.app.announce import announce
-from node.app.chain_status import ChainStatus
+from node.admission.bids import BLOCKS_IN_AN_HOUR
+from node.app.assembly import Assembly
+from node.app.control import Verb, control_socket
+from node.app.executing import SpareExecutions
+from node.app.following import Listeners, build_follower, intake, may_start
 from node.app.gauges import Gauges
-from node.app.metering import MeteredTransactions
-from node.app.parties import OpenMarket, open_market, open_wallet, transaction_settings
-from node.app.serving import Serving
-from node.chain.events import MARKET_TOPICS
-from node.chain.logs import ConfirmedLogs, Cursor
-from node.chain.signer import LocalSigner
-from node.chain.txmanager import TxManager
-from node.clock import SystemClock
+from node.app.ipfs import ipfs_status, ipfs_verbs, keep_provided
+from node.app.mediating import Mediation
+from node.app.own_disputes import OwnDisputes
+from node.app.parties import open_market
+from node.app.room import room_to_start
+from node.app.treasury import Treasury
+from node.app.wallet import guarded, open_wallet
+from node.app.workers import worker_places
+from node.chain.signer import Key
 from node.config import Config
-from node.engine.book import Book
-from node.engine.engine import Engine, Handler
 from node.engine.follow import Follower, Refresher
-from node.engine.rendering import Publishing, Rendering, RunTimes
 from node.engine.snapshot import Snapshot
-from node.errors import Misconfigured, Retryable, Unreachable
-from node.job.effects import EffectKind
-from node.job.modules import resolve_module
+from node.errors import Fatal
 from node.journal.database import Database
-from node.journal.journal import Journal
-from node.journal.records import CursorRow
-from node.journal.transactions import TransactionLog
-from node.market.feed import MarketFeed, OfferPolicy
-from node.market.proposals import Proposals
-from node.observe.health import Health
-from node.observe.metrics import Metrics
 from node.observe.systemd import Notifier, feed_watchdog
-from node.publisher.blockstore import BlockStore
 from node.publisher.gateway import gateway_routes
-from node.publisher.publish import Publisher
-from node.settlement.claims import Claims
-from node.settlement.submission import Submission
-from node.types import Address
-from node.web.app import Listener, build_app, listen, serve_on
-from node.worker.pool import WorkerPool, is_toy
-from node.worker.settings import WorkerSettings
+from node.types import Address, Wei
+from node.web.app import build_app, listen, serve_on
+from node.worker.pool import WorkerPool
 
 GAUGES_EVERY_S = 10.0
 
@@ -68,12 +50,19 @@ async def run_node(
     *,
     shutdown: asyncio.Event,
     on_ready: Callable[[RunningNode], None] = lambda _: None,
+    key: Key | None = None,
+    prepare: Callable[[Assembly], None] = lambda _: None,
 ) -> None:
-    """Run the node until ``shutdown`` is set.
+    """Run the node until ``shutdown`` is set. ``key`` is the opened wallet, if it is opened already.
+
+    ``prepare`` may change what the node consists of before it runs, as a demonstration of cheating does.
 
     Raises the NodeError that keeps it from starting or going on, possibly inside an exception group.
     """
     directory = config.node.directory
+    if not await room_to_start(directory, shutdown):
+        return
+    places = await worker_places(config.worker, config.node.directory)
     listener = listen(config.http.host, config.http.port)
     try:
         database = Database(directory)
@@ -82,269 +71,174 @@ async def run_node(
         raise
     try:
         async with open_market(config.chain) as market:
-            signer = open_wallet(config)
-            await _Wiring(config, listener, database, market, signer).run(shutdown, on_ready)
+            key = guarded(key or open_wallet(config), config, market.contracts, database)
+            assembly = Assembly(config, listener, database, market, key, places)
+            prepare(assembly)
+            await _Run(assembly).run(shutdown, on_ready)
     finally:
         listener.socket.close()
         database.close()
 
 
-class _Wiring:
-    """Everything one node consists of."""
+class _Run:
+    """One run of a node."""
 
-    def __init__(
-        self,
-        config: Config,
-        listener: Listener,
-        database: Database,
-        market: OpenMarket,
-        signer: LocalSigner,
-    ) -> None:
-        self.config = config
-        self.listener = listener
-        self.market = market
-        self.provider = signer.address
-        self.clock = SystemClock()
-        self.directory = config.node.directory
-        self.jobs_dir = self.directory / "jobs"
-        self.jobs_dir.mkdir(parents=True, exist_ok=True)
-        self.log = structlog.get_logger()
+    def __init__(self, assembly: Assembly) -> None:
+        self._node = assembly
 
-        self.metrics = Metrics(__version__)
-        self.journal = Journal(database, self.clock)
-        self.transaction_log = TransactionLog(database)
-        self.transactions = TxManager(
-            market.chain,
-            signer,
-            MeteredTransactions(self.transaction_log, self.metrics),
-            settings=transaction_settings(config.chain),
-            clock=self.clock,
-            chain_id=market.contracts.place.chain_id,
+    def _verbs(self) -> Mapping[str, Verb]:
+        """Return what the control socket carries out: each room's verbs, named after their commands."""
+        node = self._node
+        treasury = Treasury(node.config, node.market, node.transactions, needed=self._needed_by_deals)
+        rooms = (
+            node.drain.verbs(),
+            treasury.verbs(),
+            node.announcer.verbs(),
+            node.housekeeper.verbs(),
+            ipfs_verbs(node.peer),
         )
-        self.book = Book()
-        self.store = BlockStore(
-            self.directory / "ipfs", floor_bytes=int(config.admission.min_free_disk_gb * 10**9 / 2)
-        )
-        self.publisher = Publisher(self.store)
-        self.pool = WorkerPool(
-            profile=config.worker.profile,
-            data_dir=self.directory,
-            settings=WorkerSettings(
-                residency=config.worker.residency,
-                load_s=config.worker.load_timeout_s,
-                progress_s=config.worker.progress_timeout_s,
-                job_s=config.worker.job_timeout_s,
-            ),
-            clock=self.clock,
-        )
-        self.serving = Serving(config.worker.profile, self.directory)
-        self.times = RunTimes(config.admission.initial_job_s)
-        self.health = Health(self.clock)
-        self.snapshot = Snapshot(
-            book=self.book,
-            journal=self.journal,
-            transactions=self.transaction_log,
-            counters=self.metrics,
-            clock=self.clock,
-            data_dir=self.directory,
-            fixed={
-                "version": __version__,
-                "gateway_url": config.http.public_url or listener.url,
-                "public_gateway": config.http.public_gateway,
-                "price_wei": str(max(config.pricing.floor, config.pricing.per_job)),
-                "modules": list(config.market.modules),
-            },
-            worker=self.pool.status,
-        )
-        self.chain_status = ChainStatus(self.health, self.metrics, self.snapshot)
-        handlers: dict[EffectKind, Handler] = {}
-        self.engine = Engine(self.journal, handlers, book=self.book, observer=self.snapshot, clock=self.clock)
-        handlers.update(self._handlers())
+        return {name: verb for verbs in rooms for name, verb in verbs.items()}
 
-    def _handlers(self) -> Mapping[EffectKind, Handler]:
-        contracts, chain = self.market.contracts, self.market.chain
-        config = self.config
-        admission = Admission(
-            chain,
-            contracts,
-            self._exposure,
-            Terms(
-                limits=config.admission,
-                pricing=config.pricing,
-                deal=config.deal,
-                mediators=config.market.mediators,
-                provider=self.provider,
-                market=contracts.place,
-                payments=contracts.addresses.payments,
-                data_dir=self.directory,
-                unserved=self.serving.unserved,
-            ),
-        )
-        proposals = Proposals(contracts, self.transactions, self.transaction_log, chain)
-        rendering = Rendering(
-            self.pool, self.engine.post, self.snapshot.progressed, self.jobs_dir, self.times, self.clock
-        )
-        publishing = Publishing(self.publisher, self.jobs_dir, self.clock, self.metrics.published)
-        submission = Submission(contracts, self.transactions, chain, self.publisher, self.jobs_dir)
-        claims = Claims(contracts, self.transactions)
-        return {
-            EffectKind.EVALUATE: admission.evaluate,
-            EffectKind.PROPOSE: proposals.propose,
-            EffectKind.WITHDRAW: proposals.withdraw,
-            EffectKind.RENDER: rendering.render,
-            EffectKind.PUBLISH: publishing.publish,
-            EffectKind.SUBMIT_RESULT: submission.submit_result,
-            EffectKind.SUBMIT_FAILURE: submission.submit_failure,
-            EffectKind.CLAIM_JUDGE_TIMEOUT: claims.claim_judge_timeout,
-            EffectKind.CLAIM_MEDIATION_TIMEOUT: claims.claim_mediation_timeout,
-        }
+    async def _needed_by_deals(self) -> Wei:
+        return self._node.book.committed_wei()
 
     async def run(self, shutdown: asyncio.Event, on_ready: Callable[[RunningNode], None]) -> None:
         """Start in order, run until told to stop, stop what takes new work first."""
+        node = self._node
         notifier = Notifier()
         stop_web = asyncio.Event()
         follower = await self._follower()
-        symbol = await self.market.contracts.token_symbol()
-        self.chain_status.connected(self.market.contracts, symbol)
-        await self.transactions.resume()
-        await self.pool.start()
+        symbol = await node.market.contracts.token_symbol()
+        node.chain_status.connected(node.market.contracts, symbol)
+        # Before anything is sent: another node may have been at work with our key while this one was down.
+        await node.key_watch.look()
+        head = await node.market.chain.head()
+        node.bids.restore(await node.ledger.gas(after=max(0, head.number - BLOCKS_IN_AN_HOUR)))
+        await node.transactions.resume()
+        await node.announcer.restore()
+        await node.drain.restore()
+        await node.gpus.begin()
+        spare = SpareExecutions(node)
+        judging = [("own disputes", OwnDisputes(node, spare).run(node.config.chain.poll_interval_s))]
+        if node.config.mediator.enabled:
+            judging += await Mediation(node, spare).work()
+        if node.peer is not None:
+            node.peer.start()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(serve_on(self._web(), self.listener, stop_web), name="web")
+            async with asyncio.TaskGroup() as tasks, node.several.open():
+                tasks.create_task(serve_on(self._web(), node.listener, stop_web), name="web")
                 working = [
                     tasks.create_task(work, name=name)
                     for name, work in (
-                        ("engine", self.engine.run()),
+                        ("engine", node.engine.run()),
                         ("follower", follower.run()),
+                        ("key watch", node.key_watch.run()),
                         ("gauges", self._refresher().run()),
-                        ("watchdog", feed_watchdog(notifier, lambda: self.health.live().ok, self.clock)),
-                        ("announce", self._announce()),
+                        ("ipfs status", self._ipfs_refresher().run()),
+                        ("gpus", node.gpus.run()),
+                        ("watchdog", feed_watchdog(notifier, lambda: node.health.live().ok, node.clock)),
+                        ("announce", node.announcer.run()),
+                        ("housekeeping", node.housekeeper.run()),
+                        *self._providing(),
+                        *judging,
                     )
                 ]
-                self.health.started()
-                notifier.ready(f"following chain {self.market.contracts.place.chain_id}")
-                on_ready(RunningNode(self.listener.url, self.provider, self.snapshot, self.pool))
-                self.log.info("node_started", url=self.listener.url, address=self.provider)
-                await shutdown.wait()
-                self.log.info("node_stopping")
+                node.health.started()
+                notifier.ready(f"following chain {node.market.contracts.place.chain_id}")
+
+                async def stop_for(fatal: Fatal) -> None:
+                    raise fatal
+
+                def on_fatal(fatal: Fatal) -> None:
+                    tasks.create_task(stop_for(fatal), name="command")
+
+                async with control_socket(node.directory, self._verbs(), on_fatal=on_fatal):
+                    on_ready(RunningNode(node.listener.url, node.provider, node.snapshot, node.pool))
+                    node.log.info("node_started", url=node.listener.url, address=node.provider)
+                    await shutdown.wait()
+                node.log.info("node_stopping")
                 notifier.stopping("stopping")
-                self.health.stopping()
+                node.health.stopping()
                 for task in working:
                     task.cancel()
                 stop_web.set()
         finally:
-            await self.transactions.close()
-            await self.pool.stop()
+            await node.transactions.close()
+            if node.peer is not None:
+                await node.peer.close()
+            await node.pool.stop()
+            node.gpus.close()
 
     async def _follower(self) -> Follower:
-        await self._check_chain()
-        cursor = await self.engine.recover()
-        await self.snapshot.restore()
-        addresses = self.market.contracts.addresses
-        head = await self.market.chain.head()
-        source = ConfirmedLogs(
-            self.market.chain,
-            (addresses.job_manager, addresses.storage, addresses.payments, addresses.mediation),
-            MARKET_TOPICS,
-            confirmations=self.config.chain.confirmations,
-            cursor=Cursor(cursor.block_number, cursor.block_hash) if cursor else None,
-            start_block=max(0, head.number - self.config.chain.lookback_blocks),
-        )
-        feed = MarketFeed(
-            source,
-            self.market.chain,
-            provider=self.provider,
-            policy=OfferPolicy(
-                modules=frozenset(resolve_module(name).canonical for name in self.config.market.modules),
-                max_age_s=self.config.admission.max_offer_age_s,
+        node = self._node
+        await may_start(node.config, node.market, node.journal, node.halts)
+        follower = await build_follower(
+            node.config,
+            node.market,
+            journal=node.journal,
+            halts=node.halts,
+            engine=node.engine,
+            book=node.book,
+            transactions=node.transaction_log,
+            provider=node.provider,
+            listeners=Listeners(
+                on_batch=node.chain_status.read_up_to,
+                on_trouble=node.chain_status.trouble,
+                follow_transactions=node.transactions.follow_open,
             ),
-            known_deal=self.book.known_deal,
+            gate=intake(node.config, node.market, node.book, node.provider, node.prices),
+            clock=node.clock,
         )
-        return Follower(
-            feed,
-            self.engine,
-            poll_interval_s=self.config.chain.poll_interval_s,
-            clock=self.clock,
-            on_batch=self.chain_status.read_up_to,
-            on_trouble=self.chain_status.trouble,
-        )
-
-    async def _check_chain(self) -> None:
-        genesis = await self.market.chain.block(0)
-        if genesis is None:
-            raise Unreachable("the RPC endpoint does not give block 0, by which a chain is known")
-        bound = await self.journal.bind(CursorRow(genesis.number, genesis.hash))
-        if bound.block_hash != genesis.hash:
-            raise Misconfigured(
-                f"the journal in {self.directory} belongs to another chain than the one at "
-                f"{self.market.rpc.name}: use another --data-dir, or the endpoint of that chain"
-            )
+        await node.snapshot.restore()
+        return follower
 
     def _refresher(self) -> Refresher:
+        node = self._node
         gauges = Gauges(
-            config=self.config,
-            chain=self.market.chain,
-            contracts=self.market.contracts,
-            journal=self.journal,
-            provider=self.provider,
-            worker_problem=self._worker_problem,
-            chain_problem=lambda: self.chain_status.problem,
-            replacements=lambda: int(self.pool.status()["replacements"]),
-            metrics=self.metrics,
+            config=node.config,
+            chain=node.market.chain,
+            contracts=node.market.contracts,
+            statements=node.statements,
+            book=node.book,
+            provider=node.provider,
+            draining=node.drain.problem,
+            worker_problem=node.worker_problem,
+            disk_problem=node.disk_problem,
+            chain_problem=lambda: node.chain_status.problem,
+            replacements=lambda: int(node.pool.status()["replacements"]),
+            metrics=node.metrics,
+            least_wei=node.prices.least_wei,
         )
-        return Refresher(gauges.read, every_s=GAUGES_EVERY_S, clock=self.clock, update=self.snapshot.update)
+        return Refresher(
+            gauges.read,
+            every_s=GAUGES_EVERY_S,
+            clock=node.clock,
+            update=node.snapshot.update,
+            sooner=gauges.obstacles,
+        )
+
+    def _ipfs_refresher(self) -> Refresher:
+        node = self._node
+
+        async def read() -> dict[str, Any]:
+            return {"ipfs": await ipfs_status(node.peer)}
+
+        # Not with the other gauges: the peer's state is true also while the chain does not answer.
+        return Refresher(read, every_s=GAUGES_EVERY_S, clock=node.clock, update=node.snapshot.update)
+
+    def _providing(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        node = self._node
+        if node.peer is None or not node.config.ipfs.bootstrap:
+            return []
+        return [("provide", keep_provided(node.peer, node.publisher))]
 
     def _web(self) -> Any:
-        public = urlsplit(self.config.http.public_url).hostname
+        node = self._node
+        public = urlsplit(node.config.http.public_url).hostname
         return build_app(
-            self.snapshot,
-            gateway_routes(self.store),
-            self.metrics,
-            self.health,
+            node.snapshot,
+            gateway_routes(node.store),
+            node.metrics,
+            node.health,
             allowed_hosts=(public,) if public else (),
         )
-
-    async def _announce(self) -> None:
-        url = self.config.http.public_url
-        if not url:
-            self.log.warning("not_announced", remedy="set http.public_url so that requesters find results")
-            return
-        attempts = AsyncRetrying(
-            retry=retry_if_exception_type(Retryable),
-            wait=wait_exponential_jitter(multiplier=1.0, max=60.0),
-            sleep=self.clock.sleep,
-        )
-        async for attempt in attempts:
-            with attempt:
-                await announce(
-                    url,
-                    chain=self.market.chain,
-                    contracts=self.market.contracts,
-                    transactions=self.transactions,
-                    provider=self.provider,
-                )
-
-    def _exposure(self, requester: Address) -> Exposure:
-        return Exposure(
-            open_deals=self.book.open_deals(),
-            open_proposals_of_requester=self.book.proposals_to(requester),
-            committed_wei=self.book.committed_wei(),
-            jobs_ahead=self.book.jobs_ahead(),
-            job_estimate_s=self.times.estimate_s,
-            worker_problem=self._worker_problem(),
-            paused=False,
-        )
-
-    def _worker_problem(self) -> str | None:
-        if not self.config.market.allow_toy_models and is_toy(self.config.worker.profile):
-            return (
-                f"profile {self.config.worker.profile} has toy models: set worker.profile to one with real "
-                "weights, or market.allow_toy_models on a private market"
-            )
-        if (problem := self.serving.problem()) is not None:
-            return f"profile {self.config.worker.profile} is not complete: {problem}"
-        if self.pool.ready:
-            return None
-        status = self.pool.status()
-        problem = status.get("problem")
-        return f"the worker is not running: {problem}" if problem else "the worker is loading its models"

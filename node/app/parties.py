@@ -1,41 +1,48 @@
 """What commands open for a while: a market, a requester, the journal of a node that is not running."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from node.app.delivery import GatewayDelivery
+from node.app.rechecking import LocalChecker
+from node.app.wallet import guarded, open_wallet, transaction_settings, wallet_address
 from node.chain.client import Chain
 from node.chain.contracts import MarketContracts, discover
-from node.chain.fees import GWEI, TxSettings
-from node.chain.keystore import keystore_address, load_signer
-from node.chain.rpc import Rpc
-from node.chain.signer import LocalSigner
+from node.chain.endpoints import EndpointPool
+from node.chain.rules import detect_rules
+from node.chain.signer import Key
+from node.chain.survey import watched
 from node.chain.txmanager import TxManager
 from node.clock import SystemClock
 from node.config import ChainSection, Config
 from node.engine.book import Book
 from node.engine.snapshot import Snapshot
-from node.errors import Misconfigured, Retryable, Unreachable
+from node.engine.statements import Statements
+from node.errors import Halted, Misconfigured, Retryable, Unreachable
+from node.journal.copies import CopyLog
 from node.journal.database import Database, InUse
+from node.journal.halts import Halts
 from node.journal.journal import Journal
+from node.journal.ledger import LedgerJournal
 from node.journal.transactions import TransactionLog
+from node.judging_settings import check_rate
 from node.observe.metrics import Metrics
 from node.requester.flow import Requester, RequesterSettings
 from node.requester.proposals import Limits
 from node.requester.provider import ProviderStatus
 from node.requester.runs import RunRecords
-from node.requester.steps import OnStep
-from node.types import Address, Wei
+from node.requester.steps import OnStep, SourceDropped, printable
+from node.types import Address
 
 
 @dataclass(frozen=True, slots=True)
 class OpenMarket:
     """A market that was reached and is the one the settings name."""
 
-    rpc: Rpc
+    rpc: EndpointPool
     chain: Chain
     contracts: MarketContracts
 
@@ -44,129 +51,164 @@ class OpenMarket:
 async def open_market(section: ChainSection) -> AsyncIterator[OpenMarket]:
     """Connect, and check that chain and contracts are the ones the settings name.
 
-    Raises Misconfigured for a missing setting, a wrong chain id or a wrong controller; Unreachable if the
-    endpoint does not answer.
+    Raises Misconfigured for a missing setting, a wrong chain id, a wrong controller or a market of unknown
+    rules; Unreachable if the endpoint does not answer.
     """
-    if not section.rpc_url or not section.controller:
+    if not section.rpc_urls or not section.controller:
         raise Misconfigured(
-            "no market is set: set chain.network (see networks.toml), or chain.rpc_url and chain.controller"
+            "no market is set: set chain.network (see networks.toml), or chain.rpc_urls and chain.controller"
         )
-    rpc = Rpc(section.rpc_url)
+    pool = EndpointPool(section.rpc_urls, chain_id=section.chain_id, timeout_s=section.rpc_timeout_s)
     try:
-        chain = Chain(rpc)
         try:
-            found = await chain.chain_id()
+            found = await pool.open()
         except Unreachable as error:
-            raise Unreachable(f"{error}: check chain.rpc_url and that the endpoint is up") from error
-        if section.chain_id and found != section.chain_id:
-            raise Misconfigured(
-                f"the RPC endpoint serves chain {found}, not chain {section.chain_id}: "
-                "check chain.rpc_url and chain.chain_id"
-            )
-        addresses = await discover(chain, Address(section.controller))
-        yield OpenMarket(rpc, chain, MarketContracts(chain, addresses, found))
+            raise Unreachable(f"{error}: check chain.rpc_urls and that the endpoint is up") from error
+        async with watched(pool, depth=section.confirmations):
+            chain = Chain(pool)
+            addresses = await discover(chain, Address(section.controller))
+            if section.token and addresses.token != section.token:
+                raise Misconfigured(
+                    f"the market at {section.controller} pays in {addresses.token}, not in {section.token}: "
+                    "check chain.controller, or chain.token if the other token is wanted"
+                )
+            rules = await detect_rules(chain, addresses)
+            yield OpenMarket(pool, chain, MarketContracts(chain, addresses, found, rules))
     finally:
-        await rpc.close()
+        await pool.close()
 
 
-def open_wallet(config: Config) -> LocalSigner:
-    """Decrypt the operator's key. Raises Misconfigured, saying which file is missing or wrong."""
-    keystore = config.keystore_path
-    if not keystore.exists():
-        raise Misconfigured(f"there is no key at {keystore}: make one with sdv-node wallet new")
-    password = config.password_path
-    if password is None:
-        raise Misconfigured(
-            "the keystore needs its password: set wallet.password_file to a file that only you can read"
-        )
-    return load_signer(keystore, password)
+async def refuse_while_halted(halts: Halts) -> None:
+    """Raise Halted, with the way on, while a halt stands."""
+    reason = await halts.standing()
+    if reason is not None:
+        way_on = "" if "sdv-node resume" in reason else ". When that is settled: sdv-node resume"
+        raise Halted(f"the node halted itself: {reason}{way_on}")
 
 
-def transaction_settings(section: ChainSection) -> TxSettings:
-    """Return how transactions are paid for, from the settings in gwei."""
-    tip = max(1, int(section.min_tip_gwei * GWEI))
-    cap = int(section.max_fee_gwei * GWEI)
-    defaults = TxSettings()
-    return TxSettings(
-        confirmations=section.confirmations,
-        poll_interval_s=section.poll_interval_s,
-        resubmit_after_s=section.resubmit_after_s,
-        tip_floor_wei=Wei(min(tip, cap)),
-        max_fee_floor_wei=Wei(min(max(defaults.max_fee_floor_wei, tip), cap)),
-        max_fee_cap_wei=Wei(cap),
-    )
+@dataclass(frozen=True, slots=True)
+class OpenWallet:
+    """The operator's wallet, with the journal that remembers what it signed for."""
+
+    key: Key
+    """Behind the signing policy."""
+    transactions: TxManager
+    database: Database
 
 
 @asynccontextmanager
-async def wallet_transactions(
-    config: Config, market: OpenMarket, directory: Path | None = None
-) -> AsyncIterator[TxManager]:
-    """Open the operator's wallet for spending, with the journal of ``directory`` (the node's own if None)."""
-    signer = open_wallet(config)
+async def spending_wallet(
+    config: Config, market: OpenMarket, directory: Path | None = None, *, key: Key | None = None
+) -> AsyncIterator[OpenWallet]:
+    """Open the operator's wallet for spending, with the journal of ``directory`` (the node's own if None).
+
+    ``key`` is the opened wallet, if it is opened already. Raises Halted while a halt of that journal stands:
+    its transactions would be followed and signed for again.
+    """
+    key = key or open_wallet(config)
     database = Database(directory or config.node.directory)
-    transactions = TxManager(
-        market.chain,
-        signer,
-        TransactionLog(database),
-        settings=transaction_settings(config.chain),
-        clock=SystemClock(),
-        chain_id=market.contracts.place.chain_id,
-    )
     try:
+        await refuse_while_halted(Halts(database, SystemClock()))
+        key = guarded(key, config, market.contracts, database)
+        transactions = TxManager(
+            market.chain,
+            key,
+            TransactionLog(database),
+            settings=transaction_settings(config.chain),
+            clock=SystemClock(),
+            chain_id=market.contracts.place.chain_id,
+        )
         await transactions.resume()
-        yield transactions
+        try:
+            yield OpenWallet(key, transactions, database)
+        finally:
+            await transactions.close()
     finally:
-        await transactions.close()
         database.close()
 
 
 @asynccontextmanager
-async def _requester_transactions(config: Config, market: OpenMarket) -> AsyncIterator[TxManager]:
+async def _requester_transactions(
+    config: Config, market: OpenMarket, key: Key | None
+) -> AsyncIterator[TxManager]:
     try:
-        opened = wallet_transactions(config, market, config.node.directory / "requester")
-        transactions = await opened.__aenter__()
+        opened = spending_wallet(config, market, config.node.directory / "requester", key=key)
+        wallet = await opened.__aenter__()
     except InUse as error:
         # Two runs would overwrite each other's allowance, so another data directory is no way out.
         raise Retryable("another run of this wallet is under way: wait until it ends") from error
     try:
-        yield transactions
+        yield wallet.transactions
     finally:
         await opened.__aexit__(None, None, None)
 
 
 @asynccontextmanager
-async def requester(config: Config, *, on_step: OnStep) -> AsyncIterator[Requester]:
-    """Open the job creator's side: its own journal, the operator's wallet, the market."""
+async def requester(config: Config, *, on_step: OnStep, key: Key | None = None) -> AsyncIterator[Requester]:
+    """Open the job creator's side: its own journal, the operator's wallet, the market.
+
+    ``key`` is the opened wallet, if it is opened already.
+    """
     clock = SystemClock()
     directory = config.node.directory
     async with (
         open_market(config.chain) as market,
-        _requester_transactions(config, market) as transactions,
+        _requester_transactions(config, market, key) as transactions,
     ):
-        status = ProviderStatus()
+        status = ProviderStatus(config.reach)
+
+        def tell_drop(source: str, problem: str) -> None:
+            on_step(SourceDropped(printable(source), printable(problem)))
+
+        peer_dir = directory / "requester" if config.ipfs.enabled else None
+        delivery = GatewayDelivery(config.reach, peer_dir, tell_drop)
         try:
             mediators = frozenset(config.market.mediators) or None
             yield Requester(
-                address=keystore_address(config.keystore_path),
+                address=wallet_address(config),
                 chain=market.chain,
                 contracts=market.contracts,
                 transactions=transactions,
-                delivery=GatewayDelivery(),
+                delivery=delivery,
+                documents=delivery,
                 provider_status=status,
                 records=RunRecords(directory),
                 settings=RequesterSettings(
                     data_dir=directory,
                     limits=Limits(max_price_wei=config.requester.max_price, mediators=mediators),
                     confirmations=config.chain.confirmations,
+                    reach=config.reach,
+                    matching=config.requester.matching,
                     wait_for_proposals_s=config.requester.wait_for_proposals_s,
                     gather_s=config.requester.gather_proposals_s,
                     poll_interval_s=config.chain.poll_interval_s,
+                    gateways=config.requester.gateways,
+                    check_rate=check_rate(config.requester.check),
+                    check_by=config.requester.check_by,
                 ),
+                checker=LocalChecker(config),
                 clock=clock,
                 on_step=on_step,
             )
         finally:
             await status.close()
+
+
+@contextmanager
+def open_halts(config: Config) -> Iterator[Halts]:
+    """Open what a stopped node wrote about why it halted. Raises InUse while the node runs."""
+    database = Database(config.node.directory)
+    try:
+        yield Halts(database, SystemClock())
+    finally:
+        database.close()
+
+
+def _account(config: Config) -> Address | None:
+    try:
+        return wallet_address(config)
+    except Misconfigured:
+        return None
 
 
 class NodeNotRunning(Unreachable):
@@ -193,6 +235,9 @@ async def journal_reader(config: Config, unreachable: Unreachable) -> AsyncItera
             data_dir=directory,
             fixed=nothing,
             worker=lambda: nothing,
+            places=list,
+            copies=CopyLog(database, clock),
+            statements=Statements(LedgerJournal(database), _account(config), config.chain.finality_blocks),
         )
     finally:
         database.close()

@@ -12,16 +12,20 @@ from node.worker.fake import is_fake
 
 
 class Serving:
-    """The models of the configured profile. Asking is cheap: names, sizes and times, never contents."""
+    """The models of the configured profile. Asking is cheap: names, sizes and times, never contents.
 
-    def __init__(self, profile: str, data_dir: Path) -> None:
+    ``data_dir`` is None where the weights are on the side of workers that somebody else starts: one with
+    incomplete weights never gets ready.
+    """
+
+    def __init__(self, profile: str, data_dir: Path | None) -> None:
         # The fake profile has no models and computes every module, for tests.
         self._profile: Profile | None = None if is_fake(profile) else load_profile(profile)
         self._data_dir = data_dir
 
     def problem(self) -> str | None:
         """Return why the profile's models cannot be used, or None."""
-        if self._profile is None:
+        if self._profile is None or self._data_dir is None:
             return None
         problems = completeness(self._profile, self._data_dir)
         return "; ".join(problems) or None

@@ -20,10 +20,16 @@ class Acceptance(Enum):
     """A transaction with this nonce is mined, perhaps ours."""
 
     UNDERPRICED = auto()
-    """The fees are too low for this pool or to replace what it holds."""
+    """The fees are too low for this pool."""
+
+    OUTBID = auto()
+    """The pool holds another transaction with this nonce, and the fees are too low to replace it."""
+
+    UNFUNDED = auto()
+    """The account cannot pay for the gas."""
 
     REFUSED = auto()
-    """Not taken for another reason, such as too little money for gas."""
+    """Not taken for a reason that is none of these."""
 
 
 _WORDS = (
@@ -35,11 +41,17 @@ _WORDS = (
     ("nonce too low", Acceptance.NONCE_USED),
     ("oldnonce", Acceptance.NONCE_USED),
     ("nonce is too low", Acceptance.NONCE_USED),
+    ("replacement transaction underpriced", Acceptance.OUTBID),
+    ("replacementnotallowed", Acceptance.OUTBID),
+    ("could not replace existing", Acceptance.OUTBID),
     ("underpriced", Acceptance.UNDERPRICED),
     ("max fee per gas less than block base fee", Acceptance.UNDERPRICED),
     ("fee too low", Acceptance.UNDERPRICED),
     ("feetoolow", Acceptance.UNDERPRICED),
     ("gas price too low", Acceptance.UNDERPRICED),
+    ("insufficient funds", Acceptance.UNFUNDED),
+    ("insufficientfunds", Acceptance.UNFUNDED),
+    ("insufficient balance", Acceptance.UNFUNDED),
 )
 
 

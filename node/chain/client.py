@@ -7,9 +7,10 @@ and never retries: callers know whether waiting helps. Facts: Ethereum execution
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from node.chain import hexadecimal
+from node.chain.completeness import LogFilter, check_complete
 from node.chain.hexadecimal import BadReply
 from node.chain.reverts import reverted_from
 from node.chain.rpc import RpcError
@@ -26,13 +27,34 @@ class JsonRpc(Protocol):
         ...
 
 
+@runtime_checkable
+class Pinned(Protocol):
+    """One endpoint of several."""
+
+    async def call(self, method: str, params: Sequence[object]) -> Any:
+        """Return the raw result; raises as ``JsonRpc``."""
+        ...
+
+    def doubt(self, problem: BadReply) -> None:
+        """Hear that answers of the endpoint do not fit together."""
+        ...
+
+
+@runtime_checkable
+class Pool(Protocol):
+    """Several endpoints that answer as one."""
+
+    def pinned(self) -> Pinned:
+        """Return one of them that is sound."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A block's header; ``timestamp`` in seconds."""
 
     number: BlockNumber
     hash: BlockHash
-    parent_hash: BlockHash
     timestamp: int
 
 
@@ -61,13 +83,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A transaction; ``block_number`` is None while it waits."""
+    """A transaction; ``block_number`` is None while it waits, ``to`` is None where a contract is made."""
 
     hash: TxHash
     sender: Address
     to: Address | None
     nonce: int
     block_number: BlockNumber | None
+    data: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +114,14 @@ class NetworkFees:
 
 
 class Chain:
-    """One chain behind one endpoint."""
+    """One chain behind one endpoint, or behind several that answer as one."""
 
     def __init__(self, rpc: JsonRpc) -> None:
         self._rpc = rpc
+
+    def pinned(self) -> "Chain":
+        """Return the chain as one endpoint sees it, for reads whose answers must fit together."""
+        return Chain(self._rpc.pinned()) if isinstance(self._rpc, Pool) else self
 
     async def chain_id(self) -> int:
         """Return the chain id the endpoint serves."""
@@ -122,8 +149,12 @@ class Chain:
     ) -> list[RawLog]:
         """Return the logs of these contracts whose first topic is one of ``topics``, both blocks included.
 
-        Raises RpcError when the endpoint finds the range or the answer too large.
+        Each log comes once, whatever the endpoint repeats, and for a short range none is left out: see
+        ``completeness``. Raises RpcError when the endpoint finds the range or the answer too large, BadReply
+        when the logs are not those of the blocks.
         """
+        if isinstance(self._rpc, Pool):
+            return await self.pinned().logs(first, last, addresses, topics)
         query = {
             "fromBlock": hex(first),
             "toBlock": hex(last),
@@ -131,7 +162,17 @@ class Chain:
             "topics": [list(topics)],
         }
         found = _list(await self._rpc.call("eth_getLogs", [query]), "logs")
-        return [_log(item, first, last) for item in found]
+        wanted = LogFilter(frozenset(map(str.lower, addresses)), frozenset(map(str.lower, topics)))
+        try:
+            logs = _each_once([_log(item, first, last) for item in found], wanted)
+            await check_complete(
+                self._rpc, wanted, first, last, [(log.block_number, log.log_index) for log in logs]
+            )
+        except BadReply as problem:
+            if isinstance(self._rpc, Pinned):
+                self._rpc.doubt(problem)
+            raise
+        return logs
 
     async def call(self, call: Call, sender: Address | None = None, at: int | None = None) -> bytes:
         """Execute without a transaction and return the output, at block ``at`` or at the newest.
@@ -153,6 +194,21 @@ class Chain:
                 raise reverted from error
             raise
         return hexadecimal.data(output, "call output")
+
+    async def execute(self, code: bytes) -> bytes:
+        """Execute code at the newest block as a creation that is never mined, and return its output.
+
+        Raises Reverted, and RpcError where an endpoint does not do this.
+        """
+        request = {"data": "0x" + code.hex()}
+        try:
+            output = await self._rpc.call("eth_call", [request, "latest"])
+        except RpcError as error:
+            reverted = reverted_from(error)
+            if reverted is not None:
+                raise reverted from error
+            raise
+        return hexadecimal.data(output, "output")
 
     async def estimate_gas(self, call: Call, sender: Address) -> int:
         """Return the gas the call needs now; raises Reverted."""
@@ -237,7 +293,6 @@ def _block(value: Any) -> Block:
     return Block(
         BlockNumber(hexadecimal.quantity(block.get("number"), "block number")),
         hexadecimal.block_hash(block.get("hash")),
-        hexadecimal.block_hash(block.get("parentHash")),
         hexadecimal.quantity(block.get("timestamp"), "timestamp"),
     )
 
@@ -251,6 +306,7 @@ def _transaction(value: Any) -> Transaction:
         None if to is None else hexadecimal.address(to, "recipient"),
         hexadecimal.quantity(tx.get("nonce"), "nonce"),
         None if number is None else BlockNumber(hexadecimal.quantity(number, "block number")),
+        hexadecimal.data(tx.get("input"), "transaction input"),
     )
 
 
@@ -266,6 +322,19 @@ def _receipt(value: Any, tx_hash: TxHash) -> Receipt:
         hexadecimal.quantity(receipt.get("gasUsed"), "gas used"),
         Wei(hexadecimal.quantity(receipt.get("effectiveGasPrice"), "gas price")),
     )
+
+
+def _each_once(logs: list[RawLog], wanted: LogFilter) -> list[RawLog]:
+    once: dict[tuple[int, int], RawLog] = {}
+    for log in logs:
+        if log.address not in wanted.addresses or (
+            wanted.topics and (not log.topics or log.topics[0] not in wanted.topics)
+        ):
+            raise BadReply("the RPC endpoint sent a log that was not asked for")
+        known = once.setdefault((log.block_number, log.log_index), log)
+        if known is not log and known != log:
+            raise BadReply(f"the RPC endpoint sent two logs {log.log_index} of block {log.block_number}")
+    return list(once.values())
 
 
 def _log(item: Any, first: int, last: int) -> RawLog:

@@ -4,18 +4,20 @@ Whatever other people stored is read as bytes first: text that is not clean UTF-
 Unreadable and goes no further. Struct layouts: the market's interface, ABI order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from node.chain import abi, interface
 from node.chain.abi import Malformed
+from node.chain.balances import token_balances
 from node.chain.calls import MarketAddresses, MarketCalls
 from node.chain.client import Call, Chain
 from node.chain.events import MAX_CID_BYTES, MAX_DEAL_ID_BYTES
 from node.chain.hexadecimal import BadReply
 from node.chain.interface import Function
 from node.chain.reverts import Reverted
+from node.chain.rules import DeploymentRules
 from node.errors import JobFailed, Misconfigured
 from node.job.deal import (
     ZERO_ADDRESS,
@@ -102,9 +104,12 @@ class MarketContracts(MarketCalls):
     fails or answers nonsense.
     """
 
-    def __init__(self, chain: Chain, addresses: MarketAddresses, chain_id: int) -> None:
+    def __init__(
+        self, chain: Chain, addresses: MarketAddresses, chain_id: int, rules: DeploymentRules
+    ) -> None:
         super().__init__(addresses)
         self._chain = chain
+        self.rules = rules
         self.place = MarketPlace(chain_id, addresses.controller, addresses.job_manager)
 
     async def get_deal(self, deal_id: DealId, at: int | None = None) -> Deal | None:
@@ -115,7 +120,13 @@ class MarketContracts(MarketCalls):
 
     async def get_agreement(self, deal_id: DealId, at: int | None = None) -> Agreement:
         """Return the state and its times; an unknown id is DEAL_NEGOTIATING with no times."""
-        output = await self._ask(self.addresses.storage, interface.GET_AGREEMENT, deal_id, at=at)
+        storage, function = self.addresses.storage, interface.GET_AGREEMENT
+        output = await _output(self._chain, storage, function, deal_id, at=at)
+        if not output:
+            # A block older than the contract: nothing had been agreed there. If it does not answer now
+            # either, the endpoint knows no such contract.
+            await self._ask(storage, function, deal_id, at=None)
+            return Agreement(AgreementState.DEAL_NEGOTIATING)
         return _sound(interface.GET_AGREEMENT, lambda: _agreement(output))
 
     async def get_result(self, deal_id: DealId, at: int | None = None) -> Result | None:
@@ -129,9 +140,19 @@ class MarketContracts(MarketCalls):
         mediator = await self._address(self.addresses.mediation, interface.GET_MEDIATOR, deal_id, at=at)
         return None if mediator == ZERO_ADDRESS else mediator
 
+    async def drawn_at(self, deal_id: DealId, at: int | None = None) -> int:
+        """Return the block time of a deal's last draw (our contracts only; Reverted on others)."""
+        return await self._uint(self.addresses.mediation, interface.GET_DRAWN_AT, deal_id, at=at)
+
     async def deal_escrow(self, deal_id: DealId, at: int | None = None) -> Wei:
         """Return what a deal has locked (our contracts only; Reverted on others)."""
         return Wei(await self._uint(self.addresses.payments, interface.GET_ESCROW, deal_id, at=at))
+
+    async def escrow_behind(self, deal: Deal, at: int | None = None) -> Wei:
+        """Return what backs the job creator's part of a deal: the deal's own escrow, or its whole pool."""
+        if self.rules.escrow_can_drain:
+            return await self.pooled_escrow(deal.members.job_creator, at)
+        return await self.deal_escrow(deal.deal_id, at)
 
     async def credit(self, address: Address, at: int | None = None) -> Wei:
         """Return what ``withdraw`` would pay out (our contracts only; Reverted on others)."""
@@ -154,9 +175,27 @@ class MarketContracts(MarketCalls):
         """Return an account's payment tokens."""
         return Wei(await self._uint(self.addresses.token, interface.BALANCE_OF, address, at=at))
 
+    async def token_balances(self, addresses: Sequence[Address]) -> dict[Address, Wei]:
+        """Return the payment tokens of many accounts at the newest block, in few requests.
+
+        Raises RpcError or Reverted where an endpoint does not execute code without a recipient.
+        """
+        return await token_balances(self._chain, self.addresses.token, addresses)
+
     async def token_allowance(self, owner: Address, spender: Address, at: int | None = None) -> Wei:
         """Return how much ``spender`` may pull from ``owner``."""
         return Wei(await self._uint(self.addresses.token, interface.ALLOWANCE, owner, spender, at=at))
+
+    async def pooled_escrow(self, address: Address, at: int | None = None) -> Wei:
+        """Return what an account has locked over all its deals (pooled escrow only; Reverted on others)."""
+        return Wei(await self._uint(self.addresses.token, interface.ESCROW_BALANCE_OF, address, at=at))
+
+    async def token_paused(self) -> bool:
+        """Tell whether the token's owner stopped every movement of it; False for tokens without a pause."""
+        try:
+            return bool(await self._uint(self.addresses.token, interface.PAUSED, at=None))
+        except Reverted:
+            return False
 
     async def token_symbol(self) -> str:
         """Return the payment token's symbol; raises Unreadable."""

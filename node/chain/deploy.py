@@ -5,7 +5,7 @@ Facts: the compiled artefacts beside the contract sources, and the order in whic
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from eth_abi.abi import encode
@@ -42,6 +42,20 @@ class _Step:
     data: bytes
 
 
+def market_bytecode(name: str) -> bytes:
+    """Return the bytecode that creates one contract of our market."""
+    artefact = json.loads(data_path(f"contracts_abi/market/{name}.json").read_text())
+    return bytes.fromhex(artefact["bytecode"].removeprefix("0x"))
+
+
+@dataclass(frozen=True, slots=True)
+class Artefacts:
+    """What is deployed: each contract's bytecode by name, and whether Payments has rights at the token."""
+
+    bytecode: Callable[[str], bytes] = market_bytecode
+    token_obeys_payments: bool = False
+
+
 def market_addresses(deployer: Address) -> MarketAddresses:
     """Return where the contracts of a fresh chain will be when ``deployer`` has sent nothing before."""
     at = {name: _created_address(deployer, nonce) for nonce, name in enumerate(_CREATED)}
@@ -56,7 +70,9 @@ def market_addresses(deployer: Address) -> MarketAddresses:
     )
 
 
-async def deploy_market(rpc: JsonRpc, deployer: Address, job_reporter: Address) -> MarketAddresses:
+async def deploy_market(
+    rpc: JsonRpc, deployer: Address, job_reporter: Address, artefacts: Artefacts
+) -> MarketAddresses:
     """Deploy and wire the market, or recognise the one that is there already.
 
     ``job_reporter`` may report results to contracts that posted jobs. The endpoint must hold the deployer's
@@ -72,7 +88,7 @@ async def deploy_market(rpc: JsonRpc, deployer: Address, job_reporter: Address) 
             f"account {deployer} has sent {nonce} transactions on this chain, but not this market's: "
             "start with an empty chain (remove the devnet's state directory)"
         )
-    steps = _steps(expected, job_reporter)
+    steps = _steps(expected, job_reporter, artefacts)
     hashes = [await _send(rpc, deployer, index, step) for index, step in enumerate(steps)]
     while await chain.nonce(deployer) < len(steps):
         before = await chain.nonce(deployer)
@@ -99,16 +115,24 @@ async def _send(rpc: JsonRpc, deployer: Address, nonce: int, step: _Step) -> TxH
     return tx_hash(await rpc.call("eth_sendTransaction", [request]))
 
 
-def _steps(at: MarketAddresses, job_reporter: Address) -> Sequence[_Step]:
+def _steps(at: MarketAddresses, job_reporter: Address, artefacts: Artefacts) -> Sequence[_Step]:
     token_arguments = encode(["string", "string", "uint256"], [TOKEN_NAME, TOKEN_SYMBOL, TOKEN_SUPPLY_WEI])
     creations = [
-        _Step(f"create {name}", None, _bytecode(name) + (token_arguments if name == "Token" else b""))
+        _Step(
+            f"create {name}", None, artefacts.bytecode(name) + (token_arguments if name == "Token" else b"")
+        )
         for name in _CREATED
     ]
+    token = (
+        (_Step("wire Token", at.token, _SET_CONTROLLER.encode(at.payments)),)
+        if artefacts.token_obeys_payments
+        else ()
+    )
     # The Controller keeps an address for a proof-of-work contract that direct matching never calls.
     parts = (at.storage, at.users, at.payments, at.mediation, at.job_manager, at.controller)
     return (
         *creations,
+        *token,
         _Step("initialize Payments", at.payments, _INITIALIZE_TOKEN.encode(at.token)),
         _Step("initialize Storage", at.storage, _INITIALIZE.encode()),
         _Step("initialize Users", at.users, _INITIALIZE.encode()),
@@ -120,11 +144,6 @@ def _steps(at: MarketAddresses, job_reporter: Address) -> Sequence[_Step]:
         _Step("wire Payments", at.payments, _SET_CONTROLLER.encode(at.controller)),
         _Step("wire MediationRandom", at.mediation, _SET_CONTROLLER.encode(at.controller)),
     )
-
-
-def _bytecode(name: str) -> bytes:
-    artefact = json.loads(data_path(f"contracts_abi/market/{name}.json").read_text())
-    return bytes.fromhex(artefact["bytecode"].removeprefix("0x"))
 
 
 def _created_address(sender: Address, nonce: int) -> Address:

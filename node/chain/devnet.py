@@ -11,15 +11,17 @@ from node.chain.anvil import Anvil
 from node.chain.calls import MarketAddresses
 from node.chain.client import Chain, JsonRpc
 from node.chain.contracts import MarketContracts
-from node.chain.deploy import deploy_market
+from node.chain.deploy import Artefacts, deploy_market
 from node.chain.hexadecimal import tx_hash
 from node.chain.rpc import Rpc
+from node.chain.rules import detect_rules
 from node.chain.signer import LocalSigner
 from node.errors import Fatal, Misconfigured
 from node.types import Address, Wei
 
 DEV_CHAIN_ID = 31337
 ETHER = 10**18
+OUR_MARKET = Artefacts()
 
 _GAS_TO_TRANSFER = 200_000
 
@@ -49,8 +51,9 @@ def dev_signer(account: int) -> LocalSigner:
 class DevMarket:
     """The market on a development chain that obeys Anvil's own methods; opened on one already running."""
 
-    def __init__(self, url: str, chain_id: int = DEV_CHAIN_ID) -> None:
+    def __init__(self, url: str, chain_id: int = DEV_CHAIN_ID, artefacts: Artefacts = OUR_MARKET) -> None:
         self.url = url
+        self._artefacts = artefacts
         self.chain_id = chain_id
         self.rpc: JsonRpc
         self._rpc = self.rpc = Rpc(url)
@@ -72,8 +75,9 @@ class DevMarket:
     async def open(self) -> None:
         """Deploy the market, or recognise it; raises Misconfigured if the chain holds something else."""
         deployer, reporter = dev_signer(DEPLOYER).address, dev_signer(SOLVER).address
-        addresses = await deploy_market(self.rpc, deployer, reporter)
-        self._contracts = MarketContracts(self.chain, addresses, self.chain_id)
+        addresses = await deploy_market(self.rpc, deployer, reporter, self._artefacts)
+        rules = await detect_rules(self.chain, addresses)
+        self._contracts = MarketContracts(self.chain, addresses, self.chain_id, rules)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -110,6 +114,7 @@ class Devnet:
 
     ``port`` 0 takes a free one. ``block_time_s`` None mines each transaction at once. With ``state_dir`` the
     chain is kept there between runs; without, every run is a fresh chain with the same addresses.
+    ``artefacts`` are the contracts to deploy.
     """
 
     def __init__(
@@ -119,11 +124,13 @@ class Devnet:
         block_time_s: int | None = 1,
         chain_id: int = DEV_CHAIN_ID,
         state_dir: Path | None = None,
+        artefacts: Artefacts = OUR_MARKET,
     ) -> None:
         if block_time_s is not None and block_time_s < 1:
             raise Misconfigured(f"block_time_s is {block_time_s}: whole seconds from 1, or none")
         self._block_time_s = block_time_s
         self._chain_id = chain_id
+        self._artefacts = artefacts
         state_file = None if state_dir is None else state_dir / "anvil.json"
         self._anvil = Anvil(port=port, chain_id=chain_id, state_file=state_file)
         self._market: DevMarket | None = None
@@ -135,7 +142,7 @@ class Devnet:
 
     async def __aenter__(self) -> DevMarket:
         await self._anvil.start()
-        market = self._market = DevMarket(self._anvil.url, self._chain_id)
+        market = self._market = DevMarket(self._anvil.url, self._chain_id, self._artefacts)
         try:
             # Mining only on demand, so that the deployment fills few blocks and takes no time.
             await market.rpc.call("evm_setAutomine", [False])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from node.chain.client import NetworkFees
 from node.errors import Misconfigured, Retryable
+from node.job.amounts import gwei
 from node.types import Wei
 
 GWEI = 10**9
@@ -64,8 +65,8 @@ def first_fees(network: NetworkFees, settings: TxSettings) -> Fees:
     tip = max(network.tip_wei, settings.tip_floor_wei)
     if network.base_fee_wei + settings.tip_floor_wei > settings.max_fee_cap_wei:
         raise FeesAboveCap(
-            f"the network's base fee of {network.base_fee_wei} wei per gas is above the cap of "
-            f"{settings.max_fee_cap_wei}: wait, or raise max_fee_cap_wei"
+            f"the network's base fee of {gwei(network.base_fee_wei)} gwei is above the cap of "
+            f"{gwei(settings.max_fee_cap_wei)}: wait, or raise chain.max_fee_gwei"
         )
     wanted = max(2 * network.base_fee_wei + tip, settings.max_fee_floor_wei)
     max_fee = min(wanted, settings.max_fee_cap_wei)

@@ -54,21 +54,31 @@ GET_DEAL = Function("getDeal", "string")
 GET_AGREEMENT = Function("getAgreement", "string")
 GET_RESULT = Function("getResult", "string")
 
-# Payments; the last three exist only on our contracts
+# Payments; all but the first exist only on our contracts, and the two timeouts obey the Controller alone
 GET_TOKEN = Function("getTokenAddress")
 GET_ESCROW = Function("getEscrow", "string")
 GET_CREDIT = Function("getCredit", "address")
 WITHDRAW = Function("withdraw", "address")
+PAYMENTS_TIMEOUT_SUBMIT_RESULT = Function(
+    "timeoutSubmitResult", "string", "address", "address", *("uint256",) * 3
+)
+PAYMENTS_TIMEOUT_JUDGE_RESULT = Function(
+    "timeoutJudgeResult", "string", "address", "address", *("uint256",) * 4
+)
 
-# Token
+# Token; escrow and pause exist only on Lilypad's
 BALANCE_OF = Function("balanceOf", "address")
 ALLOWANCE = Function("allowance", "address", "address")
 SYMBOL = Function("symbol")
 APPROVE = Function("approve", "address", "uint256")
 TRANSFER = Function("transfer", "address", "uint256")
 
-# MediationRandom
+ESCROW_BALANCE_OF = Function("escrowBalanceOf", "address")
+PAUSED = Function("paused")
+
+# MediationRandom; when a mediator was drawn is known only to ours
 GET_MEDIATOR = Function("getMediator", "string")
+GET_DRAWN_AT = Function("getDrawnAt", "string")
 MEDIATION_ACCEPT_RESULT = Function("mediationAcceptResult", "string")
 MEDIATION_REJECT_RESULT = Function("mediationRejectResult", "string")
 

@@ -1,23 +1,14 @@
 """Finds the transaction that used a nonce, by bisecting the account's transaction count over blocks.
 
-Needed for one proof: that a nonce of ours went to somebody else (another wallet with the same key), so that
-the payloads signed for it can never be mined.
+Needed to prove that a nonce of ours went to somebody else (another wallet with the same key), so that the
+payloads signed for it can never be mined, and to see what that somebody did with it.
 """
 
-from dataclasses import dataclass
-
-from node.chain.client import Chain
-from node.types import Address, TxHash
+from node.chain.client import Chain, Transaction
+from node.types import Address
 
 
-@dataclass(frozen=True, slots=True)
-class TakenBy:
-    """A nonce is used; ``tx_hash`` is None when only the use is certain, not by what."""
-
-    tx_hash: TxHash | None
-
-
-async def who_used_nonce(chain: Chain, sender: Address, nonce: int, confirmed: int) -> TakenBy | None:
+async def who_used_nonce(chain: Chain, sender: Address, nonce: int, confirmed: int) -> Transaction | None:
     """Return the transaction that used ``nonce`` at or before block ``confirmed``, or None if none is found.
 
     Raises RpcError if the endpoint keeps no state that old.
@@ -39,5 +30,5 @@ async def who_used_nonce(chain: Chain, sender: Address, nonce: int, confirmed: i
             below = middle
     for transaction in await chain.block_transactions(above):
         if transaction.sender == sender and transaction.nonce == nonce:
-            return TakenBy(transaction.hash)
+            return transaction
     return None

@@ -37,6 +37,8 @@ class Failed:
     intent_id: str
     reason: str
     tx_hash: TxHash | None
+    by_policy: bool = False
+    """The signer's rules forbade it, not the contract."""
 
 
 TxOutcome = Mined | Failed
@@ -46,11 +48,20 @@ class TxStore(Protocol):
     """Durable rows of intents and their signed payloads; every write is on disk when it returns."""
 
     async def reserve(
-        self, intent_id: str, what: str, to: Address, data: bytes, value_wei: int, chain_nonce: int
+        self,
+        intent_id: str,
+        what: str,
+        to: Address,
+        data: bytes,
+        value_wei: int,
+        chain_nonce: int,
+        *,
+        exact: bool = False,
     ) -> TxRow:
         """Return the intent's row, a new open one with the next free nonce if there was none.
 
-        The next free nonce is ``chain_nonce`` or one more than the highest nonce of an open row.
+        The next free nonce is ``chain_nonce`` or one more than the highest nonce of an open row; with
+        ``exact`` it is ``chain_nonce``.
         """
         ...
 
@@ -75,6 +86,10 @@ class TxStore(Protocol):
 
     async def row(self, intent_id: str) -> TxRow | None:
         """Return an intent's row."""
+        ...
+
+    async def rows_at(self, nonce: int) -> list[TxRow]:
+        """Return every row that has this nonce, with or without an outcome."""
         ...
 
     async def open_rows(self) -> list[TxRow]:

@@ -8,7 +8,9 @@ from typing import Any
 
 from eth_account import Account
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
+from eth_utils.exceptions import ValidationError
 from hexbytes import HexBytes
 from rlp.exceptions import RLPException  # type: ignore[import-untyped]
 
@@ -18,7 +20,9 @@ from node.types import Address, TxHash, Wei
 
 
 class WrongSignature(Fatal):
-    """What the signer returned is not what it was asked to sign."""
+    """What the signer returned is not what it was asked to sign; asking again is no remedy."""
+
+    exit_code = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ def read_signed(raw: bytes) -> Payload:
         fields = signed.as_dict()
         if fields["type"] != 2:
             raise WrongSignature("the signer returned a transaction of another type than EIP-1559")
+        if fields["accessList"]:
+            raise WrongSignature("the signer added an access list to the transaction")
         return Payload(
             chain_id=int(fields["chainId"]),
             nonce=int(fields["nonce"]),
@@ -78,6 +84,9 @@ def check_signed(raw: bytes, asked: Payload, sender: Address) -> None:
     """Raise WrongSignature unless ``raw`` is exactly ``asked``, signed by ``sender``."""
     if read_signed(raw) != asked:
         raise WrongSignature("the signer returned another transaction than the one it was given")
-    recovered = str(Account.recover_transaction(HexBytes(raw))).lower()
+    try:
+        recovered = str(Account.recover_transaction(HexBytes(raw))).lower()
+    except (BadSignature, ValidationError, ValueError, TypeError):
+        raise WrongSignature("the signer returned a signature that no key can have made") from None
     if recovered != sender:
         raise WrongSignature(f"the signer signed as {recovered} instead of {sender}")

@@ -7,6 +7,7 @@ are the business of ``keystore``.
 from typing import Any, NoReturn, Protocol
 
 from eth_account import Account
+from eth_account.messages import encode_defunct
 
 from node.errors import Fatal
 from node.types import Address
@@ -26,6 +27,29 @@ class Signer(Protocol):
         Raises RefusedByPolicy if the signer's own rules forbid it and Retryable if it cannot be asked now.
         """
         ...
+
+
+class MessageSigner(Protocol):
+    """An account that can sign a message for people and programs to read (EIP-191, ``personal_sign``).
+
+    A remote signer answers with ``eth_sign`` or ``account_signData``, which add the same prefix.
+    """
+
+    @property
+    def address(self) -> Address:
+        """The account, in lower case."""
+        ...
+
+    async def sign_message(self, message: bytes) -> bytes:
+        """Return the signature of 65 bytes (r, s, v) over the prefixed message.
+
+        Raises RefusedByPolicy if the signer's own rules forbid it and Retryable if it cannot be asked now.
+        """
+        ...
+
+
+class Key(Signer, MessageSigner, Protocol):
+    """An account that can do both, wherever its private key is."""
 
 
 class LocalSigner:
@@ -51,6 +75,10 @@ class LocalSigner:
     async def sign(self, tx: dict[str, Any]) -> bytes:
         """Return the raw signed bytes of an EIP-1559 transaction; takes about a millisecond."""
         return bytes(self.__account.sign_transaction(tx).raw_transaction)
+
+    async def sign_message(self, message: bytes) -> bytes:
+        """Return the EIP-191 signature of 65 bytes (r, s, v)."""
+        return bytes(self.__account.sign_message(encode_defunct(message)).signature)
 
     def __repr__(self) -> str:
         return f"LocalSigner({self._address})"

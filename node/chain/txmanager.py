@@ -2,34 +2,43 @@
 
 Simulate, reserve a nonce in the store, sign, write the payload down, broadcast, follow. Two intents never
 share a nonce, one intent never has payloads alive under two nonces, and a crash between any two steps is
-picked up by ``resume``. Following a payload is the business of ``pursuit``.
+picked up by ``resume``. Which nonce is next is the business of ``line``, following a payload that of
+``pursuit``.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 import tenacity
 
+from node.chain.broadcast import Acceptance
 from node.chain.client import Call, Chain
 from node.chain.fees import Fees, TxSettings, first_fees
+from node.chain.line import Line, Overtaken
+from node.chain.lineage import SEPARATOR, call_of, intent_of, newest_row, same, settled, successor
 from node.chain.outcomes import Failed, Mined, TxIntent, TxOutcome, TxStore
 from node.chain.payload import Payload
-from node.chain.pursuit import Displaced, Pursuit, sign_and_record
+from node.chain.pursuit import Displaced, Pursuit, send_first, sign_and_record
 from node.chain.reverts import Reverted
 from node.chain.rpc import RpcError
 from node.chain.signer import Signer
 from node.clock import Clock
-from node.errors import Fatal, RefusedByPolicy, Retryable, Unreachable
+from node.errors import Fatal, NodeError, RefusedByPolicy, Retryable, Unreachable
+from node.job.amounts import tokens
 from node.job.transactions import TxRow, TxStatus
-from node.types import Address, BlockNumber
+from node.types import Address
 
 __all__ = ["Failed", "Mined", "TxIntent", "TxManager", "TxOutcome", "TxSettings", "TxStore"]
 
-_SUCCESSOR = "~"
-"""Separates an intent's id from the count of nonces it lost: ``j17:agree~2`` is its second row."""
+_GAP = "gap:"
+"""Begins the id of an intent whose only purpose is to use a nonce that nothing else will use."""
+
+_BETWEEN_LOOKS = 3
+"""Poll intervals after which a gap must still be one."""
 
 _ASKING_ATTEMPTS = 4
 Answer = TypeVar("Answer")
@@ -41,6 +50,8 @@ class _Plan:
 
     gas: int
     fees: Fees
+    mined: int
+    """How many transactions of the key were in blocks when the call was found to succeed."""
 
 
 class TxManager:
@@ -64,10 +75,11 @@ class TxManager:
         self._chain_id = chain_id
         self._running: dict[str, asyncio.Task[TxOutcome]] = {}
         self._calls: dict[str, Call] = {}
+        self._sent: dict[str, Acceptance] = {}
         # Held from reading the next nonce until the payload is written down, so that an unsigned row is
         # always the one with the highest nonce and giving it up leaves no gap.
         self._nonce_lock = asyncio.Lock()
-        self._next_nonce = 0
+        self._line = Line(chain, signer.address, settings=settings, clock=clock)
         self._log = structlog.get_logger()
 
     @property
@@ -89,16 +101,20 @@ class TxManager:
         Raises Unreachable or FeesAboveCap only while no nonce is taken; Fatal if the id stands for another
         call already.
         """
-        if not intent.intent_id or _SUCCESSOR in intent.intent_id:
-            raise Fatal(f"intent id {intent.intent_id!r} must be non-empty and without {_SUCCESSOR!r}")
+        if not intent.intent_id or SEPARATOR in intent.intent_id:
+            raise Fatal(f"intent id {intent.intent_id!r} must be non-empty and without {SEPARATOR!r}")
         # Payloads are compared with what was asked, so addresses need one spelling.
         intent = replace(intent, call=replace(intent.call, to=Address(intent.call.to.lower())))
         running = self._running.get(intent.intent_id)
         if running is None:
             running = self._start(intent.intent_id, intent.call, self._carry_out(intent))
-        elif not _same(self._calls[intent.intent_id], intent.call):
+        elif not same(self._calls[intent.intent_id], intent.call):
             raise Fatal(f"intent {intent.intent_id} is under way with another call: ids must be unique")
         return await asyncio.shield(running)
+
+    async def row(self, intent_id: str) -> TxRow | None:
+        """Return what is known of an intent: its newest row, None while it has no nonce."""
+        return (await newest_row(self._store, intent_id))[1]
 
     async def resume(self) -> None:
         """Rebroadcast the written payloads of every open row and follow them.
@@ -107,13 +123,22 @@ class TxManager:
         starts afresh. Returns at once; outcomes reach whoever sends the same intent again.
         """
         for row in await self._store.open_rows():
-            intent_id = row.intent_id.partition(_SUCCESSOR)[0]
-            if intent_id in self._running:
-                continue
             if not row.attempts:
                 await self._give_up(row, "interrupted before it was signed")
+        await self.follow_open()
+
+    async def follow_open(self) -> None:
+        """Follow every open row with a signed payload that nobody follows yet.
+
+        After a reorganisation these are the rows that were settled in blocks that are gone.
+        """
+        for row in await self._store.open_rows():
+            intent_id = intent_of(row.intent_id)
+            if intent_id in self._running or not row.attempts:
                 continue
-            call = Call(row.to, row.data, row.what, row.value_wei)
+            if row.nonce is not None:
+                self._line.taken(row.nonce)
+            call = call_of(row)
             self._log.info("tx_resumed", intent=intent_id, nonce=row.nonce, attempts=len(row.attempts))
             self._start(intent_id, call, self._carry_out(TxIntent(intent_id, call)))
 
@@ -140,30 +165,21 @@ class TxManager:
             self._log.warning("tx_given_up", intent=intent_id, problem=str(error)[:300])
 
     async def _carry_out(self, intent: TxIntent) -> TxOutcome:
-        row_id, row = await self._current_row(intent)
+        row_id, row = await newest_row(self._store, intent.intent_id, intent.call)
         while True:
             if row is not None and row.status is not TxStatus.OPEN:
-                return _settled(intent.intent_id, row)
+                return settled(intent.intent_id, row)
             taken = await self._take_nonce(row_id, intent.call, row)
             if isinstance(taken, Failed):
-                return Failed(intent.intent_id, taken.reason, None)
+                return replace(taken, intent_id=intent.intent_id)
             try:
                 outcome = await self._pursue(taken)
-            except Displaced:
-                row_id, row = _successor(row_id), None
+            except Displaced as lost:
+                if intent.intent_id.startswith(_GAP):
+                    return Failed(intent.intent_id, str(lost), None)
+                row_id, row = successor(row_id), None
                 continue
-            return _named(outcome, intent.intent_id)
-
-    async def _current_row(self, intent: TxIntent) -> tuple[str, TxRow | None]:
-        """Return the intent's newest row: a refused one lost its nonce and made room for a successor."""
-        row_id = intent.intent_id
-        while True:
-            row = await self._store.row(row_id)
-            if row is not None and not _same(Call(row.to, row.data, row.what, row.value_wei), intent.call):
-                raise Fatal(f"intent {row_id} was used for another call before: ids must be unique")
-            if row is None or row.status is not TxStatus.REFUSED:
-                return row_id, row
-            row_id = _successor(row_id)
+            return replace(outcome, intent_id=intent.intent_id)
 
     async def _take_nonce(self, row_id: str, call: Call, row: TxRow | None) -> TxRow | Failed:
         """Return an open row with a signed payload, made if necessary."""
@@ -175,15 +191,30 @@ class TxManager:
         if isinstance(plan, Failed):
             return plan
         async with self._nonce_lock:
-            nonce = await self._asking(self._read_next_nonce)
+            refusal = partial(self._refusal, call)
+            nonce = await self._asking(partial(self._line.next_nonce, plan.mined, refusal))
+            if isinstance(nonce, Overtaken):
+                return Failed(row_id, nonce.reason, None)
             reserved = await self._store.reserve(row_id, call.what, call.to, call.data, call.value_wei, nonce)
-            return await self._sign_first(reserved, call, plan)
+            signed = await self._sign_first(reserved, call, plan)
+            if isinstance(signed, TxRow):
+                # Still in line: if another wallet has this nonce in the pool, the next caller has to know.
+                await self._send_first(signed)
+            return signed
+
+    async def _send_first(self, row: TxRow) -> None:
+        sent = await send_first(row, self._chain)
+        if sent is not None:
+            self._sent[row.intent_id] = sent
+        if sent is Acceptance.OUTBID and row.nonce is not None:
+            self._line.contested(row.nonce)
 
     async def _simulate(self, row_id: str, call: Call) -> _Plan | Failed:
         """Try the call without a transaction; a Failed says why it would not work or cannot be paid for."""
         sender = self._signer.address
 
         async def ask() -> _Plan | Failed:
+            mined = await self._line.mined()
             try:
                 await self._chain.call(call, sender)
                 estimate = await self._chain.estimate_gas(call, sender)
@@ -194,23 +225,26 @@ class TxManager:
             needed = gas * fees.max_fee_wei + call.value_wei
             balance = await self._chain.balance(sender)
             if balance < needed:
-                return Failed(row_id, f"wallet {sender} holds {balance} wei for gas, needs {needed}", None)
-            return _Plan(gas, fees)
+                short = f"the wallet holds {tokens(balance)} of the chain's token for gas and needs "
+                return Failed(row_id, f"{short}{tokens(needed)}: send some to {sender}", None)
+            return _Plan(gas, fees, mined)
 
         plan = await self._asking(ask)
         if isinstance(plan, Failed):
             self._log.info("tx_refused", intent=row_id, what=call.what, reason=plan.reason)
         return plan
 
-    async def _read_next_nonce(self) -> int:
-        # The pending count also sees foreign transactions of this key that still wait.
-        pending = await self._chain.nonce(self._signer.address, pending=True)
-        return max(pending, self._next_nonce)
+    async def _refusal(self, call: Call) -> str | None:
+        try:
+            await self._chain.call(call, self._signer.address)
+        except Reverted as reverted:
+            return reverted.reason
+        return None
 
     async def _sign_first(self, row: TxRow, call: Call, plan: _Plan) -> TxRow | Failed:
         if row.nonce is None:
             raise Fatal(f"the journal opened intent {row.intent_id} without a nonce")
-        self._next_nonce = max(self._next_nonce, row.nonce + 1)
+        self._line.taken(row.nonce)
         payload = Payload(self._chain_id, row.nonce, call.to, call.data, call.value_wei, plan.gas, plan.fees)
         # The nonce is taken: a signer that cannot be asked now is waited for, as long as it takes.
         patient = tenacity.AsyncRetrying(
@@ -220,9 +254,11 @@ class TxManager:
         )
         try:
             await patient(sign_and_record, row.intent_id, payload, self._signer, self._store)
-        except RefusedByPolicy as refusal:
+        except NodeError as refusal:
             await self._give_up(row, str(refusal))
-            return Failed(row.intent_id, str(refusal), None)
+            if not isinstance(refusal, RefusedByPolicy):
+                raise
+            return Failed(row.intent_id, str(refusal), None, by_policy=True)
         signed = await self._store.row(row.intent_id)
         if signed is None or not signed.attempts:
             raise Fatal(f"the journal lost the payload of intent {row.intent_id}")
@@ -231,10 +267,11 @@ class TxManager:
     async def _give_up(self, row: TxRow, reason: str) -> None:
         """Settle a row whose nonce nothing was ever signed for: the next reservation takes it again.
 
-        The nonce lock makes it the highest one, so no gap stays behind.
+        The nonce lock makes it the highest one, so no gap stays behind; or it was to fill a gap, which is
+        found anew.
         """
         await self._store.settle(row.intent_id, TxStatus.REFUSED, None, None, 0, 0, reason)
-        self._next_nonce = min(self._next_nonce, row.nonce or 0)
+        self._line.given_back(row.nonce or 0)
         self._log.info("tx_given_back", intent=row.intent_id, what=row.what, nonce=row.nonce, reason=reason)
 
     async def _pursue(self, row: TxRow) -> TxOutcome:
@@ -245,8 +282,47 @@ class TxManager:
             store=self._store,
             settings=self._settings,
             clock=self._clock,
+            on_waiting_below=self._mind_the_gap,
+            sent=self._sent.pop(row.intent_id, None),
         )
         return await pursuit.run()
+
+    async def _mind_the_gap(self, count: int) -> None:
+        """Fill nonce ``count`` if no transaction is left that could use it, so that ours above it can go on.
+
+        A transaction of another wallet that we queued behind may vanish from the pools. What fills its place
+        does nothing: an empty call to our own account.
+        """
+        if await self._is_gap(count):
+            # Seen twice, because a pool may forget a transaction for a moment only.
+            await self._clock.sleep(_BETWEEN_LOOKS * self._settings.poll_interval_s)
+            if await self._is_gap(count):
+                await self._fill(count)
+
+    async def _is_gap(self, count: int) -> bool:
+        # One that was mined and is so no more, after a reorganisation, is about to be followed again.
+        if any(row.status is not TxStatus.REFUSED for row in await self._store.rows_at(count)):
+            return False
+        sender = self._signer.address
+        return await self._chain.nonce(sender) == count == await self._chain.nonce(sender, pending=True)
+
+    async def _fill(self, nonce: int) -> None:
+        call = Call(self._signer.address, b"", f"fill the gap at nonce {nonce}")
+        intent = TxIntent(f"{_GAP}{nonce}", call)
+        plan = await self._simulate(intent.intent_id, call)
+        if isinstance(plan, Failed):
+            raise Retryable(f"{call.what}: {plan.reason}")
+        async with self._nonce_lock:
+            if intent.intent_id in self._running or await self._line.mined() != nonce:
+                return
+            row_id, row = await newest_row(self._store, intent.intent_id, intent.call)
+            if row is not None:
+                return
+            self._log.warning("tx_nonce_gap", nonce=nonce, what=call.what)
+            to, data, value = call.to, call.data, call.value_wei
+            row = await self._store.reserve(row_id, call.what, to, data, value, nonce, exact=True)
+            if isinstance(await self._sign_first(row, call, plan), TxRow):
+                self._start(intent.intent_id, call, self._carry_out(intent))
 
     async def _asking(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
         """Ask the chain before a nonce is taken: a few tries, then the caller may decide to wait."""
@@ -258,22 +334,3 @@ class TxManager:
             reraise=True,
         )
         return await retrying(question)
-
-
-def _successor(row_id: str) -> str:
-    intent_id, _, count = row_id.partition(_SUCCESSOR)
-    return f"{intent_id}{_SUCCESSOR}{int(count or 1) + 1}"
-
-
-def _named(outcome: TxOutcome, intent_id: str) -> TxOutcome:
-    return replace(outcome, intent_id=intent_id)
-
-
-def _settled(intent_id: str, row: TxRow) -> TxOutcome:
-    if row.status is TxStatus.MINED and row.tx_hash is not None and row.block_number is not None:
-        return Mined(intent_id, row.tx_hash, BlockNumber(row.block_number), row.gas_used, row.fee_wei)
-    return Failed(intent_id, row.reason or "reverted", row.tx_hash)
-
-
-def _same(one: Call, other: Call) -> bool:
-    return (one.to, one.data, one.value_wei) == (other.to, other.data, other.value_wei)

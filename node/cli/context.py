@@ -4,12 +4,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
 
-from node.config import Config, load
+from node.config import Config, load, put_setting
 from node.errors import Misconfigured
+from node.job.amounts import tokens
+
+__all__ = ["Settings", "keep_output_clean", "load_config", "print_json", "tokens", "wide_console"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,10 @@ class Settings:
         found: dict[str, dict[str, Any]] = {}
         for assignment in self.assignments:
             path, separator, value = assignment.partition("=")
-            section, dot, key = path.partition(".")
-            if not (separator and dot and section and key):
+            names = path.split(".")
+            if not separator or not 2 <= len(names) <= 3 or not all(names):
                 raise Misconfigured(f"--set {assignment!r} is not of the form SECTION.KEY=VALUE")
-            listed = path in {"market.modules", "market.mediators"}
-            found.setdefault(section, {})[key] = value.split(",") if listed else value
+            put_setting(found, names, value)
         if self.data_dir:
             found.setdefault("node", {})["data_dir"] = self.data_dir
         return found
@@ -42,20 +45,29 @@ def load_config(ctx: click.Context) -> Config:
     return load(path, overrides=settings.overrides())
 
 
+def keep_output_clean(config: Config) -> None:
+    """Log to standard error, and troubles alone unless more is asked for: standard output is the answer's."""
+    from node.observe.logging import configure_logging
+
+    configure_logging("auto", "warning" if config.log.level == "info" else config.log.level)
+
+
 def print_json(document: object) -> None:
     """Print one JSON document for a program."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def shown_address(url: str) -> str:
+    """Return the address of an endpoint or signer without what may be secret: name, password, path, query."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return url
+    shown = f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
+    secret = parts.username or parts.password or parts.query or parts.path.strip("/")
+    return f"{shown}/[not shown]" if secret else shown
 
 
 def wide_console() -> Console:
     """Return a console that wraps at the terminal's width, and off a terminal hardly ever."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=240)
-
-
-def tokens(wei: int | str) -> str:
-    """Return an amount in whole tokens (or ether), without trailing zeros."""
-    amount = int(wei)
-    sign, amount = ("-", -amount) if amount < 0 else ("", amount)
-    whole, fraction = divmod(amount, 10**18)
-    return f"{sign}{whole}" + (f".{fraction:018d}".rstrip("0") if fraction else "")

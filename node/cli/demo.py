@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Console
@@ -30,7 +30,9 @@ NODE_SAYS = {
     "PUBLISHING": "rendered, publishing to IPFS",
     "SUBMITTING": "published, submitting the result",
     "SUBMITTED": "result is on chain",
+    "DISPUTED": "the result is disputed",
     "PAID": "paid",
+    "REJECTED": "the result was rejected",
 }
 
 
@@ -65,6 +67,11 @@ class DemoDisplay(RunDisplay):
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there."
 )
+@click.option(
+    "--dispute",
+    type=click.Choice(["honest", "cheating"]),
+    help="Show a dispute with an honest or a cheating provider, and how a mediator rules.",
+)
 @click.option("--no-wait", is_flag=True, help="Do not keep the gateway running at the end.")
 @click.pass_context
 def demo(
@@ -73,6 +80,7 @@ def demo(
     prompt: str | None,
     inputs: tuple[str, ...],
     json_file: Path | None,
+    dispute: Literal["honest", "cheating"] | None,
     no_wait: bool,
 ) -> int:
     """Run one job end to end on a private chain: offer, deal, rendering, IPFS, result, payment.
@@ -80,9 +88,13 @@ def demo(
     Starts a local Anvil with the market contracts, a node with the tiny models, and a requester who posts
     the prompt. Needs no wallet, no GPU and no network.
 
+    With --dispute a mediator with a node of its own takes part: an honest provider is paid although its
+    customer distrusts it, a cheating one (a byte of its film is changed) loses its collateral.
+
     \b
     Example:
       sdv-node demo "a red fox in snow" --json result.json
+      sdv-node demo --dispute cheating
     """
     from node.observe.logging import configure_logging
 
@@ -103,6 +115,10 @@ def demo(
             if json_file is not None:
                 json_file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
+        if dispute is not None:
+            from node.cli.demo_dispute import show_dispute
+
+            return asyncio.run(show_dispute(display, directory, (MODULE, all_inputs), dispute, save))
         document = asyncio.run(_demo(display, directory, all_inputs, config, wait=wait, on_document=save))
     return 0 if document["phase"] == "PAID" else 1
 
@@ -125,7 +141,7 @@ async def _demo(
         display.node("loading the tiny models (made on the first run)")
         await stage.worker_ready()
         with display:
-            watching = asyncio.create_task(_watch(stage, display))
+            watching = asyncio.create_task(watch(stage, display))
             outcome = await stage.request(MODULE, inputs, on_step=display)
             if outcome.exit_code == 0:
                 await stage.settled(outcome.job_number)
@@ -153,13 +169,14 @@ async def _enter() -> None:
         loop.remove_reader(sys.stdin.fileno())
 
 
-async def _watch(stage: Any, display: DemoDisplay) -> None:
+async def watch(stage: Any, display: DemoDisplay) -> None:
+    """Tell what the node does, until its job is over."""
     seen: set[str] = set()
     async for phase in stage.phases():
         if phase not in seen and phase in NODE_SAYS:
             seen.add(phase)
             display.node(NODE_SAYS[phase])
-        if phase == "PAID":
+        if phase in {"PAID", "REJECTED"}:
             return
 
 

@@ -24,7 +24,7 @@ def devnet() -> None:
     "--write-config",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write provider.toml and requester.toml for it there.",
+    help="Write provider.toml, requester.toml and mediator.toml for it there.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line when it is up.")
 def up(port: int, block_time: int, write_config: Path | None, as_json: bool) -> None:
@@ -66,6 +66,7 @@ async def _up(port: int, block_time_s: int | None, write_config: Path | None, as
             for role in ROLES:
                 click.echo(f"  {role:<10}  {box.address(role)}")
             if write_config is not None:
-                click.echo(f"  settings    {write_config}/provider.toml and {write_config}/requester.toml")
+                files = ", ".join(f"{write_config}/{role}.toml" for role in ROLES)
+                click.echo(f"  settings    {files}")
             click.echo("Ctrl-C stops it.")
         await stop.wait()

@@ -6,7 +6,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from node.cli.context import load_config, print_json
+from node.cli.context import keep_output_clean, load_config, print_json
+from node.cli.unlocking import typed_key
 
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red"), "skipped": ("-", "dim")}
 
@@ -15,7 +16,7 @@ MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", 
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of the checks.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> int:
-    """Check RPC, chain id, contracts, wallet, balances, disk, GPU and worker profile.
+    """Check RPC, contracts, wallet, balances, disk, GPU, worker profile and where results are kept.
 
     Ends with 0 if the node could take jobs, 1 if something is missing, 3 if the chain was not reached.
 
@@ -25,7 +26,10 @@ def doctor(ctx: click.Context, as_json: bool) -> int:
     """
     from node.app.checkup import check_everything
 
-    checks = asyncio.run(check_everything(load_config(ctx)))
+    config = load_config(ctx)
+    keep_output_clean(config)
+    key = typed_key(config)
+    checks = asyncio.run(check_everything(config, key))
     if as_json:
         print_json([check.to_json() for check in checks])
     else:

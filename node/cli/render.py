@@ -3,32 +3,23 @@
 import asyncio
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
-import structlog
 from rich.console import Console
 
-from node.app import checkup
-from node.cli.context import load_config, print_json
+from node.app.rendering import render_once, require_profile
+from node.cli.context import keep_output_clean, load_config, print_json
 from node.cli.inputs import InputsCommand, input_notes, inputs_option, say_problems
 from node.cli.render_display import RenderDisplay
 from node.cli.render_place import checked_place, job_directory, put_in_place
-from node.clock import SystemClock
 from node.config import Config
-from node.errors import Misconfigured, NodeError
+from node.errors import NodeError
+from node.job.manifest import MANIFEST
 from node.job.modules import NEWEST
 from node.job.spec import InvalidInputs, JobSpec, parse_inputs
-from node.pipeline.results import MANIFEST
 from node.publisher.unixfs import cid_of
-from node.types import JobId
-from node.worker.fake import is_fake
-from node.worker.pool import WorkerPool
-from node.worker.settings import WorkerSettings
-
-_JOB = JobId("render")
 
 
 @click.command(cls=InputsCommand)
@@ -92,27 +83,12 @@ def render(
 def _render(config: Config, profile: str | None, spec: JobSpec, out: Path) -> dict[str, Any]:
     out = checked_place(out)
     profile = profile or config.worker.profile
-    if not is_fake(profile):
-        check = checkup.check_profile(profile, config.worker.residency, config.node.directory)
-        if check.verdict == "problem":
-            known = not check.remedy or check.remedy in check.finding
-            raise Misconfigured(check.finding if known else f"{check.finding}: {check.remedy}")
+    require_profile(config, profile)
     job = hashlib.sha256(json.dumps([profile, spec.to_json()], sort_keys=True).encode()).hexdigest()
-    _log_to_stderr()
-    pool = WorkerPool(
-        profile=profile,
-        data_dir=config.node.directory,
-        settings=WorkerSettings(
-            residency=config.worker.residency,
-            load_s=config.worker.load_timeout_s,
-            progress_s=config.worker.progress_timeout_s,
-            job_s=config.worker.job_timeout_s,
-            load_attempts=1,
-        ),
-        clock=SystemClock(),
-    )
+    keep_output_clean(config)
     with job_directory(out, job) as job_dir:
-        asyncio.run(_run_pool(pool, spec, job_dir))
+        with RenderDisplay(Console(stderr=True), job_dir, clips=spec.batching) as display:
+            asyncio.run(render_once(config, profile, spec, job_dir, display))
         put_in_place(job_dir, out)
     manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     return {
@@ -121,20 +97,3 @@ def _render(config: Config, profile: str | None, spec: JobSpec, out: Path) -> di
         "outputs": [str(out / output["path"]) for output in manifest["outputs"]],
         "manifest": manifest,
     }
-
-
-async def _run_pool(pool: WorkerPool, spec: JobSpec, job_dir: Path) -> None:
-    with RenderDisplay(Console(stderr=True), job_dir, clips=spec.batching) as display:
-        await pool.start()
-        try:
-            await pool.render(_JOB, spec, job_dir, display)
-        finally:
-            await pool.stop()
-
-
-def _log_to_stderr() -> None:
-    """Keep standard output for the result."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("warning"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from node.errors import Misconfigured
+from node.job.manifest import MANIFEST, OUTPUTS
 from node.locking import locked
-from node.pipeline.results import MANIFEST, OUTPUTS, RESULT, WORK
+from node.pipeline.results import RESULT, WORK
 
 _RESULT_NAMES = frozenset({OUTPUTS, MANIFEST, "exitCode", "stdout", "stderr"})
 _MANIFEST_KEYS = frozenset({"module", "inputs", "determinism_class", "outputs"})

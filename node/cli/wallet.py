@@ -1,24 +1,31 @@
 """``sdv-node wallet``: the operator's key and its money."""
 
-import asyncio
 import secrets
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from node.cli.context import load_config, print_json, tokens
+from node.cli.context import load_config, print_json, shown_address
+from node.cli.wallet_balance import balance
+from node.cli.wallet_spend import approve, withdraw
 from node.config import Config
-from node.errors import Misconfigured, NodeError
+from node.errors import Misconfigured
 
+if TYPE_CHECKING:
+    from node.chain.keystore import Password
 
-class ApprovalFailed(NodeError):
-    """The token contract did not take the approval."""
+MAX_STDIN = 20_000
 
 
 @click.group()
 def wallet() -> None:
-    """Make a key, see its address and its money, and let the market take collateral."""
+    """Make or import a key, see its money, let the market take collateral, withdraw earnings."""
+
+
+wallet.add_command(balance)
 
 
 @wallet.command()
@@ -36,25 +43,9 @@ def new(ctx: click.Context, password_file: Path | None, as_json: bool) -> None:
     Example:
       sdv-node wallet new
     """
-    from node.chain.keystore import create_keystore
-
     config = load_config(ctx)
-    keystore = config.keystore_path
-    if keystore.exists():
-        raise Misconfigured(f"{keystore} exists already: a key is never overwritten")
-    keystore.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    password_path = password_file or config.password_path or keystore.with_name("password")
-    password = _password(password_path)
-    address = create_keystore(keystore, password)
-    if as_json:
-        print_json({"address": address, "keystore": str(keystore), "password_file": str(password_path)})
-        return
-    click.echo(f"address   {address}")
-    click.echo(f"keystore  {keystore}")
-    click.echo(f"password  {password_path}")
-    click.echo("Back both files up: whoever has them has the money, and without them it is gone.")
-    if config.password_path is None:
-        click.echo(f'Then set it:  [wallet] password_file = "{password_path}"')
+    _refuse_overwriting(config)
+    _make_keystore(config, password_file, None, as_json=as_json)
 
 
 @wallet.command()
@@ -67,90 +58,115 @@ def show(ctx: click.Context, as_json: bool) -> None:
     Example:
       sdv-node wallet show
     """
-    from node.chain.keystore import keystore_address
+    from node.app.wallet import wallet_address
 
     config = load_config(ctx)
-    document = {"address": keystore_address(config.keystore_path), "keystore": str(config.keystore_path)}
-    if as_json:
-        print_json(document)
+    document = {"address": str(wallet_address(config))}
+    if config.wallet.remote_signer:
+        document["signer"] = shown_address(config.wallet.remote_signer)
     else:
-        click.echo(f"address   {document['address']}\nkeystore  {document['keystore']}")
-
-
-@wallet.command()
-@click.option("--json", "as_json", is_flag=True)
-@click.pass_context
-def balance(ctx: click.Context, as_json: bool) -> None:
-    """Print what the wallet owns and how much of it the market may take.
-
-    \b
-    Example:
-      sdv-node wallet balance --json
-    """
-    document = asyncio.run(_balance(load_config(ctx)))
+        document["keystore"] = str(config.keystore_path)
     if as_json:
         print_json(document)
         return
-    click.echo(f"address    {document['address']}")
-    click.echo(f"gas        {tokens(document['gas_wei'])}")
-    click.echo(f"tokens     {tokens(document['token_wei'])} {document['symbol']}")
-    click.echo(f"allowance  {tokens(document['allowance_wei'])} {document['symbol']}")
+    for name, value in document.items():
+        click.echo(f"{name:<9} {value}")
 
 
-@wallet.command()
-@click.argument("amount", metavar="TOKENS")
+@wallet.command(name="import")
+@click.argument("source", metavar="[FILE]", required=False)
+@click.option(
+    "--source-password-file", type=click.Path(path_type=Path), metavar="FILE", help="Opens a keystore FILE."
+)
+@click.option(
+    "--password-file", type=click.Path(path_type=Path), metavar="FILE", help="Read, or made if missing."
+)
+@click.option("--json", "as_json", is_flag=True)
 @click.pass_context
-def approve(ctx: click.Context, amount: str) -> None:
-    """Let the market take up to TOKENS as collateral. 0 takes the permission back. Stop the node first.
+def import_key(
+    ctx: click.Context,
+    source: str | None,
+    source_password_file: Path | None,
+    password_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Put an existing key into a keystore of this node: FILE holds 64 hex digits, or a version 3 keystore.
+
+    FILE must be readable by you alone; - reads standard input; without FILE the key is typed, unseen. A key
+    is never taken from the command line, where every process and the shell's history can see it.
 
     \b
-    Example:
-      sdv-node wallet approve 100
+    Examples:
+      sdv-node wallet import
+      sdv-node wallet import old-keystore.json --source-password-file old-password
+      pass show node-key | sdv-node wallet import -
     """
-    from node.config import DealSection, load
+    from node.app.core_files import keep_memory_private
+    from node.chain.keystore import key_from_text, read_key
 
+    keep_memory_private()
     config = load_config(ctx)
-    checked = load(environment={}, overrides={"deal": {"timeout_collateral": amount}})
-    section: DealSection = checked.deal
-    tx_hash = asyncio.run(_approve(config, section.timeout_collateral))
-    click.echo(f"the market may take {amount} tokens, transaction {tx_hash}")
+    _refuse_overwriting(config)
+
+    ask = partial(_source_password, source_password_file)
+    if source is None:
+        text = click.prompt("private key (64 hex digits)", hide_input=True, err=True)
+        key = key_from_text(text, Path("what was typed"), ask)
+    elif source == "-":
+        key = key_from_text(sys.stdin.read(MAX_STDIN), Path("standard input"), ask)
+    elif len(source.removeprefix("0x")) == 64 and not Path(source).exists():
+        raise Misconfigured(
+            "a private key does not belong on the command line: if it was one, take its money to a new "
+            "account, because the shell's history has it now; name a file, or - for standard input"
+        )
+    else:
+        key = read_key(Path(source), ask)
+    _make_keystore(config, password_file, key, as_json=as_json)
+
+
+wallet.add_command(approve)
+wallet.add_command(withdraw)
+
+
+def _refuse_overwriting(config: Config) -> None:
+    if config.keystore_path.exists():
+        raise Misconfigured(f"{config.keystore_path} exists already: a key is never overwritten")
+
+
+def _make_keystore(config: Config, password_file: Path | None, key: bytes | None, *, as_json: bool) -> None:
+    from node.chain.keystore import create_keystore
+
+    keystore = config.keystore_path
+    keystore.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    password_path = password_file or config.password_path or keystore.with_name("password")
+    address = create_keystore(keystore, _password(password_path), key=key)
+    if as_json:
+        print_json({"address": address, "keystore": str(keystore), "password_file": str(password_path)})
+        return
+    click.echo(f"address   {address}")
+    click.echo(f"keystore  {keystore}")
+    click.echo(f"password  {password_path}")
+    click.echo("Back both files up: whoever has them has the money, and without them it is gone.")
+    if config.password_path is None:
+        click.echo(f'Then set it:  [wallet] password_file = "{password_path}"')
+
+
+def _source_password(path: Path | None) -> "Password":
+    from node.chain.keystore import Password, read_password
+
+    if path is not None:
+        return read_password(path)
+    if not sys.stdin.isatty():
+        raise Misconfigured("the keystore needs its password: name its file with --source-password-file")
+    return Password(click.prompt("its password", hide_input=True, err=True), "what was typed")
 
 
 def _password(path: Path) -> str:
+    from node.chain.keystore import read_password
+
     if path.exists():
-        return path.read_text().rstrip("\r\n")
+        return read_password(path).reveal()
     password = secrets.token_urlsafe(32)
     path.touch(mode=0o600)
     path.write_text(password)
     return password
-
-
-async def _balance(config: Config) -> dict[str, Any]:
-    from node.app import open_market
-    from node.chain.keystore import keystore_address
-
-    address = keystore_address(config.keystore_path)
-    async with open_market(config.chain) as market:
-        payments = market.contracts.addresses.payments
-        return {
-            "address": address,
-            "symbol": await market.contracts.token_symbol(),
-            "gas_wei": str(await market.chain.balance(address)),
-            "token_wei": str(await market.contracts.token_balance(address)),
-            "allowance_wei": str(await market.contracts.token_allowance(address, payments)),
-        }
-
-
-async def _approve(config: Config, amount_wei: int) -> str:
-    from node.app import open_market
-    from node.app.parties import wallet_transactions
-    from node.chain.txmanager import Failed, TxIntent
-    from node.types import Wei
-
-    async with open_market(config.chain) as market, wallet_transactions(config, market) as transactions:
-        head = await market.chain.head()
-        call = market.contracts.approve(market.contracts.addresses.payments, Wei(amount_wei))
-        outcome = await transactions.send(TxIntent(f"approve:{amount_wei}:{head.number}", call))
-        if isinstance(outcome, Failed):
-            raise ApprovalFailed(f"the token contract refused: {outcome.reason}")
-        return outcome.tx_hash

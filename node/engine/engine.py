@@ -15,10 +15,12 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from node.clock import Clock
 from node.engine.book import Book
+from node.engine.rivals import undisputed
 from node.errors import JobFailed, NotYet, Retryable
 from node.job.effects import Effect, EffectKind
-from node.job.events import CannotDeliver, JobEvent, OfferSeen
-from node.job.job import Job, job_id_for
+from node.job.events import CannotDeliver, HireSeen, JobEvent, OfferSeen
+from node.job.job import Job
+from node.job.rewind import outlived
 from node.job.transition import due, open_job, transition
 from node.journal.records import Commit, CursorRow, Entry, JobRow, LedgerRow, Recovered, SkippedLog
 from node.types import JobId
@@ -26,6 +28,8 @@ from node.types import JobId
 Handler = Callable[[Job, Effect], Awaitable[JobEvent | None]]
 INBOX_SIZE = 64
 RECENT_AT_START = 200
+EVALUATIONS_AT_ONCE = 16
+"""They mostly wait for the chain; each verdict counts what the ones before it promised (``Book.promise``)."""
 
 
 class EngineJournal(Protocol):
@@ -70,13 +74,19 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One message to the inbox: events in order, and what becomes durable with them."""
+    """One message to the inbox: events in order, and what becomes durable with them.
+
+    ``as_of``: a job and which life of it this was found out for.
+    """
 
     events: tuple[tuple[JobId, JobEvent], ...] = ()
     done: tuple[str, ...] = ()
     cursor: CursorRow | None = None
+    rests_on: tuple[CursorRow, ...] = ()
     payments: tuple[LedgerRow, ...] = ()
     skipped: tuple[SkippedLog, ...] = ()
+    rewind: CursorRow | None = None
+    as_of: tuple[JobId, tuple[int, int, bool]] | None = None
 
 
 @dataclass(slots=True)
@@ -106,7 +116,7 @@ class Engine:
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[str] = set()
         self._recovered: tuple[Effect, ...] = ()
-        self._evaluating = asyncio.Lock()
+        self._evaluating = asyncio.Semaphore(EVALUATIONS_AT_ONCE)
         self._log = structlog.get_logger()
 
     async def recover(self) -> CursorRow | None:
@@ -126,6 +136,9 @@ class Engine:
             self._dispatch(self._recovered)
             while True:
                 letter = await self._inbox.get()
+                if self._is_outdated(letter.facts):
+                    letter.taken.set_exception(NotYet("the chain was reorganised meanwhile"))
+                    continue
                 try:
                     await self._take(letter.facts)
                 except BaseException:
@@ -134,16 +147,26 @@ class Engine:
                 letter.taken.set_result(None)
 
     async def post(self, facts: Facts) -> None:
-        """Hand facts to the engine; returns when they are durable."""
+        """Hand facts to the engine; returns when they are durable.
+
+        Raises NotYet if they were found out of blocks that are gone: they are asked for again then.
+        """
         letter = _Letter(facts, asyncio.get_running_loop().create_future())
         await self._inbox.put(letter)
         await asyncio.shield(letter.taken)
 
     async def chain_time_reached(self, timestamp: int) -> None:
-        """Move the jobs whose deadline has passed by confirmed chain time."""
+        """Move the jobs whose deadline has passed by chain time."""
         late = [(job.job_id, event) for job in self._book.open_jobs() if (event := due(job, timestamp))]
         if late:
             await self.post(Facts(events=tuple(late)))
+
+    def _is_outdated(self, facts: Facts) -> bool:
+        if facts.as_of is None:
+            return False
+        job_id, life = facts.as_of
+        job = self._book.get(job_id)
+        return job is not None and job.life != life
 
     async def _take(self, facts: Facts) -> None:
         entries = [entry async for entry in self._decide(facts.events)]
@@ -151,8 +174,10 @@ class Engine:
             entries=tuple(entries),
             done=facts.done,
             cursor=facts.cursor,
+            rests_on=facts.rests_on,
             payments=facts.payments,
             skipped=facts.skipped,
+            rewind=facts.rewind,
         )
         await self._journal.commit(commit)
         now = self._clock.now()
@@ -165,28 +190,29 @@ class Engine:
 
     async def _decide(self, events: Iterable[tuple[JobId, JobEvent]]) -> AsyncIterator[Entry]:
         changed: dict[JobId, Job] = {}
-        for job_id, event in events:
+        for job_id, happened in events:
+            event = undisputed(job_id, happened, self._book.holder)
+            if event is None:
+                continue
             job = changed.get(job_id) or self._book.get(job_id)
-            if isinstance(event, OfferSeen):
-                if job is not None or await self._is_old(event.offer.number):
-                    continue
+            if job is None:
+                job = await self._from_journal(job_id, event)
+            if job is None and isinstance(event, (OfferSeen, HireSeen)):
                 after, effects = open_job(event)
+            elif job is None:
+                raise LookupError(f"{job_id} is not in the journal but has a deal")
             else:
-                if job is None:
-                    row = await self._journal.job(job_id)
-                    if row is None:
-                        raise LookupError(f"{job_id} is not in the journal but has a deal")
-                    job = row.job
                 after, effects = transition(job, event)
                 if after == job:
                     continue
             changed[job_id] = after
             yield Entry(after, event, effects)
 
-    async def _is_old(self, number: int) -> bool:
-        if number > self._book.highest_number:
-            return False
-        return await self._journal.job(job_id_for(number)) is not None
+    async def _from_journal(self, job_id: JobId, event: JobEvent) -> Job | None:
+        if isinstance(event, (OfferSeen, HireSeen)) and event.offer.number > self._book.highest_number:
+            return None
+        row = await self._journal.job(job_id)
+        return row.job if row else None
 
     def _dispatch(self, effects: Iterable[Effect]) -> None:
         if self._tasks is None:
@@ -222,12 +248,14 @@ class Engine:
             if row is None:
                 raise LookupError(f"{effect.effect_id} has no job")
             job = row.job
-        try:
-            event = await self._handlers[effect.kind](job, effect)
-        except JobFailed as problem:
-            event = CannotDeliver(str(problem))
+        event: JobEvent | None = None
+        if not (job.phase.terminal or outlived(job, effect)):
+            try:
+                event = await self._handlers[effect.kind](job, effect)
+            except JobFailed as problem:
+                event = CannotDeliver(str(problem))
         events = ((effect.job_id, event),) if event is not None else ()
-        await self.post(Facts(events=events, done=(effect.effect_id,)))
+        await self.post(Facts(events, (effect.effect_id,), as_of=(effect.job_id, job.life)))
 
     def _say_retry(self, effect: Effect, state: RetryCallState) -> None:
         problem = state.outcome.exception() if state.outcome else None

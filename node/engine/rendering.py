@@ -1,18 +1,20 @@
-"""Carrying out RENDER and PUBLISH: the worker and the publisher behind the engine's effects."""
+"""Carrying out RENDER: the worker behind the engine's effects."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
+from node.admission.run_times import RunTimes
 from node.clock import Clock
 from node.engine.engine import Facts
+from node.engine.forecast import Forecast
 from node.job.effects import Effect
-from node.job.events import JobEvent, Published, Rendered, RenderStarted
+from node.job.events import JobEvent, Rendered, RenderStarted
 from node.job.job import Job
 from node.job.progress import Progress
 from node.job.spec import JobSpec
-from node.types import Cid, JobId
+from node.types import JobId
 
 
 class RenderOutput(Protocol):
@@ -44,32 +46,6 @@ class Renderer(Protocol):
         ...
 
 
-class Publishes(Protocol):
-    """The publisher."""
-
-    async def publish(self, job_id: JobId, directory: Path) -> Cid:
-        """Store a directory, read it back, return its CID."""
-        ...
-
-
-class RunTimes:
-    """How long jobs take here, in seconds: a moving average of measured ones."""
-
-    WEIGHT_OF_NEWEST = 0.3
-
-    def __init__(self, initial_s: float) -> None:
-        self.estimate_s = initial_s
-        self._measured = False
-
-    def measured(self, seconds: float) -> None:
-        """Count a finished job."""
-        if not self._measured:
-            self.estimate_s = seconds
-        else:
-            self.estimate_s += self.WEIGHT_OF_NEWEST * (seconds - self.estimate_s)
-        self._measured = True
-
-
 class Rendering:
     """Carries out RENDER."""
 
@@ -80,24 +56,34 @@ class Rendering:
         on_progress: Callable[[JobId, Progress], None],
         jobs_dir: Path,
         times: RunTimes,
+        forecast: Forecast,
         clock: Clock,
+        on_taken: Callable[[float, float], None] = lambda _expected_s, _taken_s: None,
     ) -> None:
         self._renderer = renderer
         self._post = post
         self._on_progress = on_progress
         self._jobs_dir = jobs_dir
         self._times = times
+        self._forecast = forecast
+        self._on_taken = on_taken
         self._clock = clock
 
     async def render(self, job: Job, effect: Effect) -> JobEvent:
-        """Have the worker render; the job counts as RENDERING from its first sign of life."""
+        """Have the worker render; the job counts as RENDERING from its first sign of life.
+
+        How long it took is learned from, and told beside what was expected.
+        """
         started = asyncio.Event()
-        began = self._clock.monotonic()
+        run = self._forecast.begin(job)
+        began = ended = self._clock.monotonic()
 
         def progress(step: Progress) -> None:
             nonlocal began
+            now = self._clock.monotonic()
             if not started.is_set():
-                began = self._clock.monotonic()
+                began = now
+            run.told(step, now)
             started.set()
             self._on_progress(effect.job_id, step)
 
@@ -109,29 +95,17 @@ class Rendering:
         try:
             job_dir = self._jobs_dir / job.job_id
             files = await self._renderer.render(job.job_id, job.offer.spec, job_dir, progress)
-            if started.is_set():
-                self._times.measured(self._clock.monotonic() - began)
+            ended = self._clock.monotonic()
+            computed = started.is_set()
             started.set()
             await announcing
         finally:
+            self._forecast.end(job)
             announcing.cancel()
-        return Rendered(files.outputs, files.determinism_class)
-
-
-class Publishing:
-    """Carries out PUBLISH."""
-
-    def __init__(
-        self, publisher: Publishes, jobs_dir: Path, clock: Clock, on_published: Callable[[float], None]
-    ) -> None:
-        self._publisher = publisher
-        self._jobs_dir = jobs_dir
-        self._clock = clock
-        self._on_published = on_published
-
-    async def publish(self, job: Job, effect: Effect) -> JobEvent:
-        """Store and read back the result. Raises Retryable while the store cannot take it."""
-        began = self._clock.monotonic()
-        cid = await self._publisher.publish(effect.job_id, self._jobs_dir / job.job_id / "result")
-        self._on_published(self._clock.monotonic() - began)
-        return Published(cid)
+        if not computed:
+            return Rendered(files.outputs, files.determinism_class)
+        expected_s, taken_s = run.expected.expected_s, ended - began
+        run.ended(ended)
+        await self._times.learn(run, taken_s, files.determinism_class)
+        self._on_taken(expected_s, taken_s)
+        return Rendered(files.outputs, files.determinism_class, round(expected_s, 3), round(taken_s, 3))

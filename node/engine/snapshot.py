@@ -6,19 +6,23 @@ Listens to the engine, reads the journal for what is older, and changes nothing.
 import asyncio
 import json
 import shutil
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 from node.clock import Clock
 from node.engine.book import Book
+from node.engine.statements import Statements
+from node.job.copies import Copy, told
 from node.job.deal import AgreementState
-from node.job.events import JobEvent, OfferSeen
+from node.job.events import JobEvent, OfferSeen, Rendered
 from node.job.job import Job
 from node.job.phase import Phase
 from node.job.progress import Progress
 from node.job.transactions import TxRow
+from node.journal.ledger_rows import JobFilter
 from node.journal.records import JobRow, SkippedLog, TimelineRow
 from node.types import Cid, DealId, JobId
 
@@ -30,10 +34,6 @@ MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4", 
 
 class HistoryJournal(Protocol):
     """What older jobs are read from."""
-
-    async def jobs(self, limit: int, before: int | None = None) -> list[JobRow]:
-        """Return jobs, newest first."""
-        ...
 
     async def job(self, job_id: JobId) -> JobRow | None:
         """Return one job."""
@@ -80,8 +80,19 @@ class Counters(Protocol):
         ...
 
 
+class CopyHistory(Protocol):
+    """What the journal knows of the copies of a result."""
+
+    async def of_job(self, job_id: JobId) -> tuple[Copy, ...]:
+        """Return where a job's result is, by place."""
+        ...
+
+
 class Snapshot:
-    """Meets the engine's ``Observer`` and the web's ``StatusSource``."""
+    """Meets the engine's ``Observer`` and the web's ``StatusSource``.
+
+    ``pursued`` tells at which places a job's result is still to be stored or read; None: no node runs.
+    """
 
     def __init__(
         self,
@@ -94,6 +105,12 @@ class Snapshot:
         data_dir: Path,
         fixed: dict[str, Any],
         worker: Callable[[], dict[str, Any]],
+        places: Callable[[], list[dict[str, Any]]],
+        statements: Statements,
+        copies: CopyHistory,
+        pursued: Callable[[JobId], Collection[str]] | None = None,
+        forecast: Callable[[Job], dict[str, Any] | None] = lambda _job: None,
+        run_times: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._book = book
         self._journal = journal
@@ -103,12 +120,19 @@ class Snapshot:
         self._data_dir = data_dir
         self._fixed = {"started_at": clock.now(), **fixed}
         self._worker = worker
+        self._places = places
+        self._forecast = forecast
+        self._run_times = run_times
+        self._copies = copies
+        self._pursued = pursued
+        self._statements = statements
         self._changing: dict[str, Any] = {}
         self._progress: dict[JobId, Progress] = {}
-        self._told_progress_at = 0.0
-        self._stage_began_at = 0.0
+        self._told_progress_at: dict[JobId, float] = {}
+        self._stage_began_at: dict[JobId, float] = {}
         self._waiting: dict[JobId, str] = {}
         self._skipped: deque[SkippedLog] = deque(maxlen=SHOWN_SKIPPED)
+        self._left: Counter[str] = Counter()
         self._listeners: set[asyncio.Queue[tuple[str, JobId | None]]] = set()
 
     async def restore(self) -> None:
@@ -121,7 +145,8 @@ class Snapshot:
         if isinstance(event, OfferSeen):
             self._counters.offer_seen()
         if job.phase != Phase.RENDERING:
-            self._progress.pop(job.job_id, None)
+            for known in (self._progress, self._told_progress_at, self._stage_began_at):
+                known.pop(job.job_id, None)
         if job.phase.terminal:
             self._counters.job_finished(job.phase)
         if job.phase == Phase.PAID:
@@ -131,7 +156,9 @@ class Snapshot:
     def log_skipped(self, skipped: SkippedLog) -> None:
         """Take note of a log that is not worth a job."""
         self._skipped.appendleft(skipped)
-        self._counters.offer_refused("inputs" if "not offered" not in skipped.reason else "module")
+        if skipped.kind is not None:
+            self._left[skipped.kind] += 1
+            self._counters.offer_refused(skipped.kind)
 
     def job_waits(self, job_id: JobId, reason: str) -> None:
         """Remember why a job waits until its next step, so that people are told."""
@@ -145,11 +172,12 @@ class Snapshot:
         before = self._progress.get(job_id)
         if before is None or before.stage != progress.stage:
             if before is not None:
-                self._counters.rendered(before.stage, now - self._stage_began_at)
-            self._stage_began_at = now
+                self._counters.rendered(before.stage, now - self._stage_began_at[job_id])
+            self._stage_began_at[job_id] = now
         self._progress[job_id] = progress
-        if now - self._told_progress_at >= PROGRESS_EVERY_S or progress.fraction >= 1:
-            self._told_progress_at = now
+        told_at = self._told_progress_at.get(job_id)
+        if told_at is None or now - told_at >= PROGRESS_EVERY_S or progress.fraction >= 1:
+            self._told_progress_at[job_id] = now
             self._tell("job", job_id)
 
     def update(self, **parts: Any) -> None:
@@ -167,33 +195,54 @@ class Snapshot:
         return {
             **self._fixed,
             "worker": self._worker(),
+            "run_times": self._run_times(),
+            "targets": self._places(),
             "disk": {"path": str(self._data_dir), "free_bytes": shutil.disk_usage(self._data_dir).free},
             "jobs": {"by_phase": self._book.counts()},
             "skipped": [
                 {"job_number": log.job_number, "block_number": log.block_number, "reason": log.reason}
                 for log in self._skipped
             ],
+            "skipped_since_start": dict(self._left),
             **self._changing,
         }
 
-    async def jobs(self, limit: int, before: str | None) -> list[dict[str, Any]]:
-        """Return up to ``limit`` jobs, newest first, older than the job ``before``."""
-        number = int(before[1:]) if before and before[:1] == "j" and before[1:].isdecimal() else None
-        rows = await self._journal.jobs(limit, number)
-        return [self._describe(row) for row in rows]
+    async def jobs(
+        self, limit: int, before: str | None, chosen: JobFilter | None = None
+    ) -> list[dict[str, Any]]:
+        """Return up to ``limit`` of the chosen jobs, newest first, older than the job ``before``."""
+        place = None
+        if before and before[:1] in "jh" and before[1:].isdecimal():
+            place = (int(before[1:]), JobId(before))
+        rows = await self._statements.jobs(chosen or JobFilter(), limit, place)
+        gas = await self._statements.gas_of([row.job.job_id for row in rows])
+        return [{**self._describe(row), "gas_wei": str(gas.get(row.job.job_id, 0))} for row in rows]
 
     async def job(self, job_id: str) -> dict[str, Any] | None:
-        """Return one job with its timeline and transactions, or None."""
+        """Return one job with its timeline, transactions and money, or None."""
         row = self._book.row(JobId(job_id)) or await self._journal.job(JobId(job_id))
         if row is None:
             return None
         timeline = await self._journal.timeline(row.job.job_id)
         transactions = await self._transactions.rows_of(row.job.job_id)
+        money = await self._statements.of_job(row.job)
         return {
             **self._describe(row),
-            "timeline": [_step(step) for step in timeline],
+            "gas_wei": money["gas_wei"],
+            "money": money,
+            "copies": await self._copies_of(row.job.job_id),
+            "run_time": _run_time(timeline),
+            "timeline": [history_step(step) for step in timeline],
             "transactions": [_transaction(tx) for tx in transactions],
         }
+
+    async def _copies_of(self, job_id: JobId) -> list[dict[str, Any]]:
+        """Return a job's copies; ``awaited`` is None where no node runs that could go on with them."""
+        pursued = None if self._pursued is None else self._pursued(job_id)
+        return [
+            {**asdict(copy), "awaited": None if pursued is None else copy.place in pursued}
+            for copy in await self._copies.of_job(job_id)
+        ]
 
     async def subscribe(self) -> AsyncIterator[dict[str, Any]]:
         """Yield ``{"type": "job" | "status", "data": {...}}`` as things change, until it is closed.
@@ -250,6 +299,9 @@ class Snapshot:
             if progress
             else None,
             "outputs": [_output(result, path) for path in job.outputs],
+            "estimate": self._forecast(job),
+            "run_time": None,
+            "copies": [],
             "timeline": [],
             "transactions": [],
         }
@@ -265,12 +317,32 @@ def _output(result: Path, path: str) -> dict[str, Any]:
     }
 
 
-def _step(step: TimelineRow) -> dict[str, Any]:
+def history_step(step: TimelineRow) -> dict[str, Any]:
+    """Return one step of a job's history as it is shown."""
     body = json.loads(step.body)
-    detail = body.get("reason") or body.get("cid")
+    detail = body.get("reason") or body.get("cid") or _taken(body)
+    if body.get("copies"):
+        detail = f"{detail}, {told(Copy(**copy) for copy in body['copies'])}"
+    if body.get("lacking"):
+        detail = f"{detail}; only {body['lacking']}, as the deadline was near"
     if "state" in body:
         detail = f"{AgreementState(body['state']).name} in {body['tx_hash']}"
     return {"at": step.at, "event": step.event, "phase": step.phase, "detail": detail}
+
+
+def _taken(body: dict[str, Any]) -> str | None:
+    if body.get("taken_s") is None:
+        return None
+    return f"took {body['taken_s']:.1f} s, {body['expected_s']:.1f} s were expected"
+
+
+def _run_time(timeline: list[TimelineRow]) -> dict[str, float] | None:
+    """Return how long the last rendering took and was expected to take, or None."""
+    for step in reversed(timeline):
+        body = json.loads(step.body) if step.event == Rendered.__name__ else {}
+        if body.get("taken_s") is not None:
+            return {"expected_s": body["expected_s"], "taken_s": body["taken_s"]}
+    return None
 
 
 def _transaction(row: TxRow) -> dict[str, Any]:

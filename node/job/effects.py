@@ -1,4 +1,7 @@
-"""The orders a transition gives. Each is safe to carry out twice: its id names it for ever."""
+"""The orders a transition gives. Each is safe to carry out twice: its id names it for ever.
+
+An order is given again under the same id when a reorganisation undid what it had brought about.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +14,7 @@ class EffectKind(StrEnum):
 
     EVALUATE = "evaluate"
     PROPOSE = "propose"
+    AGREE = "agree"
     WITHDRAW = "withdraw"
     RENDER = "render"
     PUBLISH = "publish"

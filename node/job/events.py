@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from node.job.deal import AgreementState, Deal
+from node.job.copies import Copy
+from node.job.deal import Agreement, AgreementState, Deal
 from node.job.spec import JobSpec
-from node.types import Address, BlockNumber, Cid, TxHash
+from node.types import Address, BlockNumber, Cid, DealId, TxHash
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,19 @@ class OfferSeen:
     """An offer young enough to be worth a look."""
 
     offer: Offer
+
+
+@dataclass(frozen=True, slots=True)
+class HireSeen:
+    """A confirmed deal that names us as its provider and that its job creator agreed to first.
+
+    The deal's id binds to the offer's number and to its terms; whether the terms are ours is for admission.
+    """
+
+    offer: Offer
+    deal: Deal
+    at: int
+    block_number: BlockNumber
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +64,18 @@ class ProposalRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class DealIdTaken:
+    """Somebody created the deal's id with other terms first: another salt gives another id."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalMined:
     """The confirmed log that our collateral is locked and the proposal stands."""
 
     at: int
+    block_number: BlockNumber = BlockNumber(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +93,7 @@ class DealMoved:
     at: int
     tx_hash: TxHash
     paid_wei: int = 0
+    block_number: BlockNumber = BlockNumber(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +102,21 @@ class MediatorDrawn:
 
     mediator: Address
     at: int
+    block_number: BlockNumber = BlockNumber(0)
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksDropped:
+    """A reorganisation dropped every block above ``ancestor``.
+
+    ``agreement`` is what the chain says at that block of the deal that the job had when it was asked, which
+    is ``deal_id``; None for a job without one. By the time this is taken in, the job may have another.
+    Facts of the blocks that took the dropped ones' place follow as events of their own.
+    """
+
+    ancestor: BlockNumber
+    agreement: Agreement | None
+    deal_id: DealId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +126,37 @@ class RenderStarted:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Files and manifest are on disk."""
+    """Files and manifest are on disk. Seconds are those of the rendering, None where nothing was rendered."""
 
     outputs: tuple[str, ...]
     determinism_class: str
+    expected_s: float | None = None
+    taken_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The result is stored under this CID and was read back."""
+    """The result is stored under this CID and was read back.
+
+    ``copies`` tells where it was kept and read at that moment, by the wall clock, and ``lacking`` what the
+    settings asked for beyond that when the deadline came near: both for people only.
+    """
 
     cid: Cid
+    copies: tuple[Copy, ...] = ()
+    lacking: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CannotDeliver:
     """This job cannot be completed; the requester gets an honest failure instead of silence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowDrained:
+    """The requester took out of escrow what it owes: the result is withheld, the deal failed honestly."""
 
     reason: str
 
@@ -136,21 +189,33 @@ class ClaimRefused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class NoRemedy:
+    """This deployment has no working call against a silent requester: only waiting is left."""
+
+    reason: str
+
+
 JobEvent = (
     OfferSeen
+    | HireSeen
     | Admitted
     | Declined
     | ProposalRefused
+    | DealIdTaken
     | ProposalMined
     | ProposalWindowPassed
     | DealMoved
     | MediatorDrawn
+    | BlocksDropped
     | RenderStarted
     | Rendered
     | Published
     | CannotDeliver
+    | EscrowDrained
     | SubmissionRefused
     | JudgeWindowPassed
     | MediationWindowPassed
     | ClaimRefused
+    | NoRemedy
 )

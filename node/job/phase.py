@@ -1,7 +1,7 @@
 """The phases of a job, as the design names them.
 
 Phases in flight end in -ing (an effect of ours is under way), resting phases are participles, and the
-terminal ones are never left.
+terminal ones are left only when a reorganisation drops the blocks that ended the job.
 """
 
 from enum import StrEnum
@@ -13,6 +13,7 @@ class Phase(StrEnum):
     SEEN = "SEEN"
     PROPOSING = "PROPOSING"
     PROPOSED = "PROPOSED"
+    AGREEING = "AGREEING"
     WITHDRAWING = "WITHDRAWING"
     AGREED = "AGREED"
     RENDERING = "RENDERING"
@@ -43,3 +44,9 @@ class Phase(StrEnum):
 TERMINAL = frozenset({Phase.REFUSED, Phase.LAPSED, Phase.PAID, Phase.REJECTED, Phase.UNPAID, Phase.FAILED})
 OPEN_DEAL = frozenset(Phase) - TERMINAL - {Phase.SEEN}
 WORKING = frozenset({Phase.AGREED, Phase.RENDERING, Phase.PUBLISHING})
+NEGOTIATING = frozenset({Phase.SEEN, Phase.PROPOSING, Phase.PROPOSED, Phase.AGREEING, Phase.WITHDRAWING})
+"""Nothing is agreed yet."""
+UNDELIVERED = (NEGOTIATING - {Phase.SEEN}) | WORKING | {Phase.SUBMITTING, Phase.FAILING}
+"""Agreed, or perhaps about to be, and neither a result nor a failure is on chain."""
+LET_GO = frozenset({Phase.REFUSED, Phase.LAPSED})
+"""Ended without an agreed deal."""

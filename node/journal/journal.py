@@ -4,14 +4,15 @@ One commit holds events, the folded jobs, new effects, effects done, ledger rows
 crash leaves either all of it or nothing.
 """
 
+import heapq
 import sqlite3
-from collections.abc import Iterator
 
 from node.clock import Clock
 from node.job.effects import Effect, EffectKind
-from node.job.events import OfferSeen
+from node.job.events import HireSeen, OfferSeen
 from node.job.job import Job
 from node.job.transition import open_job, transition
+from node.journal.chain_position import CHAIN_CURSOR, keep_checkpoints, move_cursor, rewind_to
 from node.journal.codec import decode_event, decode_job, encode_event, encode_job
 from node.journal.database import Database
 from node.journal.records import (
@@ -23,10 +24,11 @@ from node.journal.records import (
     SkippedLog,
     TimelineRow,
 )
-from node.types import BlockHash, BlockNumber, DealId, JobId, Wei
+from node.types import BlockHash, BlockNumber, DealId, JobId
 
-CHAIN_CURSOR = "market"
 GENESIS = "genesis"
+SKIPPED_KEPT = 1_000
+"""Logs not worth a job that are kept, the newest ones: anybody can make any number of them."""
 
 
 class Journal:
@@ -62,7 +64,11 @@ class Journal:
             for job in jobs.values()
         ]
 
+        newest = heapq.nlargest(SKIPPED_KEPT, commit.skipped, key=lambda s: (s.block_number, s.log_index))
+
         def write(connection: sqlite3.Connection) -> None:
+            if commit.rewind:
+                rewind_to(connection, commit.rewind)
             connection.executemany(
                 "INSERT INTO events (job_id, at, kind, body, phase) VALUES (?, ?, ?, ?, ?)", events
             )
@@ -73,8 +79,9 @@ class Journal:
                 rows,
             )
             connection.executemany(
-                "INSERT OR IGNORE INTO effects (effect_id, job_id, kind, attempt, ordered_at) "
-                "VALUES (?, ?, ?, ?, ?)",
+                # An order comes again under its old id only after a reorganisation undid it.
+                "INSERT INTO effects (effect_id, job_id, kind, attempt, ordered_at) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (effect_id) DO UPDATE SET done_at = NULL",
                 effects,
             )
             connection.executemany(
@@ -86,16 +93,18 @@ class Journal:
             )
             connection.executemany(
                 "INSERT OR IGNORE INTO skipped VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (s.block_number, s.tx_hash, s.log_index, s.job_number, s.reason, now)
-                    for s in commit.skipped
-                ],
+                [(s.block_number, s.tx_hash, s.log_index, s.job_number, s.reason, now) for s in newest],
             )
-            if commit.cursor:
+            if newest:
                 connection.execute(
-                    "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)",
-                    (CHAIN_CURSOR, commit.cursor.block_number, commit.cursor.block_hash),
+                    "DELETE FROM skipped WHERE (block_number, log_index) < "
+                    "(SELECT block_number, log_index FROM skipped "
+                    "ORDER BY block_number DESC, log_index DESC LIMIT 1 OFFSET ?)",
+                    (SKIPPED_KEPT - 1,),
                 )
+            keep_checkpoints(connection, commit.rests_on)
+            if commit.cursor:
+                move_cursor(connection, commit.cursor)
 
         await self._database.run(write)
 
@@ -106,7 +115,10 @@ class Journal:
             jobs = connection.execute(
                 "SELECT body, seen_at, updated_at FROM jobs WHERE terminal = 0 ORDER BY number"
             ).fetchall()
-            deals = connection.execute("SELECT deal_id, job_id FROM jobs WHERE deal_id IS NOT NULL")
+            deals = connection.execute(
+                # Of two jobs with one deal, the later row counts: never the one that was refused.
+                "SELECT deal_id, job_id FROM jobs WHERE deal_id IS NOT NULL ORDER BY phase <> 'REFUSED'"
+            )
             effects = connection.execute(
                 "SELECT job_id, kind, attempt FROM effects WHERE done_at IS NULL "
                 "ORDER BY ordered_at, effect_id"
@@ -181,7 +193,7 @@ class Journal:
         for row in await self.timeline(job_id):
             event = decode_event(row.event, row.body)
             if job is None:
-                if not isinstance(event, OfferSeen):
+                if not isinstance(event, (OfferSeen, HireSeen)):
                     raise ValueError(f"{job_id} begins with {row.event}")
                 job, _ = open_job(event)
             else:
@@ -209,18 +221,42 @@ class Journal:
 
         return await self._database.run(read)
 
-    async def earned_wei(self, payee: str, since: int = 0) -> Wei:
-        """Return what deals paid this account since a block time: job payments, not collateral."""
+    async def checkpoints(self) -> list[CursorRow]:
+        """Return the blocks the cursor has rested on, newest first."""
 
-        def read(connection: sqlite3.Connection) -> int:
-            rows: Iterator[tuple[str]] = connection.execute(
-                "SELECT amount_wei FROM payments "
-                "WHERE payee = ? AND reason = 3 AND direction = 1 AND at >= ?",
-                (payee, since),
+        def read(connection: sqlite3.Connection) -> list[CursorRow]:
+            rows = connection.execute(
+                "SELECT block_number, block_hash, head_number FROM checkpoints ORDER BY block_number DESC"
             )
-            return sum(int(amount) for (amount,) in rows)
+            return [CursorRow(BlockNumber(n), BlockHash(h), head) for n, h, head in rows]
 
-        return Wei(await self._database.run(read))
+        return await self._database.run(read)
+
+    async def jobs_resting_above(self, block_number: int) -> list[JobRow]:
+        """Return the jobs, open or ended, that rest on facts of later blocks than this one."""
+
+        def read(connection: sqlite3.Connection) -> list[JobRow]:
+            rows = connection.execute(
+                "SELECT body, seen_at, updated_at FROM jobs "
+                "WHERE json_extract(body, '$.chain_block') > ? ORDER BY number",
+                (block_number,),
+            )
+            return [JobRow(decode_job(body), seen, updated) for body, seen, updated in rows]
+
+        return await self._database.run(read)
+
+    async def skipped_job(self, number: int) -> SkippedLog | None:
+        """Return the log of a posted job that was passed over, None if it is not kept."""
+
+        def read(connection: sqlite3.Connection) -> SkippedLog | None:
+            row = connection.execute(
+                "SELECT block_number, tx_hash, log_index, job_number, reason FROM skipped "
+                "WHERE job_number = ? ORDER BY block_number DESC LIMIT 1",
+                (number,),
+            ).fetchone()
+            return SkippedLog(*row) if row else None
+
+        return await self._database.run(read)
 
 
 def _payment_values(row: LedgerRow) -> tuple[object, ...]:

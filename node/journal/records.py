@@ -6,6 +6,7 @@ from node.job.deal import PaymentDirection, PaymentReason
 from node.job.effects import Effect
 from node.job.events import JobEvent
 from node.job.job import Job
+from node.job.sifting import Refused
 from node.types import Address, BlockHash, BlockNumber, DealId, JobId, TxHash, Wei
 
 
@@ -20,13 +21,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class SkippedLog:
-    """A log that is not worth a job, and why."""
+    """A log that is not worth a job, and why. ``kind`` is how it is counted, and is not kept."""
 
     block_number: BlockNumber
     tx_hash: TxHash
     log_index: int
     job_number: int | None
     reason: str
+    kind: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +48,32 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class CursorRow:
-    """Up to and including which confirmed block a reader has journaled its logs."""
+    """Up to and including which confirmed block a reader has journaled its logs.
+
+    ``head_number`` is the newest block there was at that moment: how deep this one lay.
+    """
 
     block_number: BlockNumber
     block_hash: BlockHash
+    head_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Everything that becomes durable together."""
+    """Everything that becomes durable together.
+
+    ``rests_on`` are the blocks that the entries and payments were read in. ``rewind`` is the block a
+    reorganisation left standing: ledger rows, skipped logs and checkpoints above it go, and transactions that
+    were settled above it are open again.
+    """
 
     entries: tuple[Entry, ...] = ()
     done: tuple[str, ...] = ()
     cursor: CursorRow | None = None
+    rests_on: tuple[CursorRow, ...] = ()
     payments: tuple[LedgerRow, ...] = ()
     skipped: tuple[SkippedLog, ...] = ()
+    rewind: CursorRow | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,20 @@ class TransactionLog:
         self._database = database
 
     async def reserve(
-        self, intent_id: str, what: str, to: Address, data: bytes, value_wei: int, chain_nonce: int
+        self,
+        intent_id: str,
+        what: str,
+        to: Address,
+        data: bytes,
+        value_wei: int,
+        chain_nonce: int,
+        *,
+        exact: bool = False,
     ) -> TxRow:
         """Return the intent's row, made with the next free nonce if there was none.
 
-        The nonce is the chain's next one, or one more than the highest still open here if that is greater.
+        The nonce is the chain's next one, or one more than the highest still open here if that is greater and
+        ``exact`` is not asked for.
         """
 
         def write(connection: sqlite3.Connection) -> TxRow:
@@ -33,7 +42,7 @@ class TransactionLog:
             (highest,) = connection.execute(
                 "SELECT max(nonce) FROM transactions WHERE status = ?", (TxStatus.OPEN,)
             ).fetchone()
-            nonce = chain_nonce if highest is None else max(chain_nonce, highest + 1)
+            nonce = chain_nonce if exact or highest is None else max(chain_nonce, highest + 1)
             connection.execute(
                 "INSERT INTO transactions (intent_id, what, recipient, data, value_wei, nonce, status) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -72,7 +81,8 @@ class TransactionLog:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "UPDATE transactions SET status = ?, tx_hash = ?, block_number = ?, gas_used = ?, "
-                "fee_wei = ?, reason = ? WHERE intent_id = ?",
+                "fee_wei = ?, reason = ?, settled_at = CAST(strftime('%s', 'now') AS INTEGER) "
+                "WHERE intent_id = ?",
                 (TxStatus(status), tx_hash, block_number, gas_used, str(fee_wei), reason, intent_id),
             )
 
@@ -82,6 +92,10 @@ class TransactionLog:
         """Return what is known of an intent."""
         return await self._database.run(lambda connection: _row(connection, intent_id))
 
+    async def rows_at(self, nonce: int) -> list[TxRow]:
+        """Return the intents that have this nonce, with or without an outcome."""
+        return await self.rows_where("nonce = ?", nonce)
+
     async def open_rows(self) -> list[TxRow]:
         """Return the intents without an outcome, lowest nonce first."""
         return await self.rows_where("status = 'open' ORDER BY nonce")
@@ -90,13 +104,23 @@ class TransactionLog:
         """Return the intents with an outcome, lowest nonce first."""
         return await self.rows_where("status != 'open' ORDER BY nonce")
 
+    async def settled_between(self, first_block: int, last_block: int) -> list[TxRow]:
+        """Return the intents that were mined in these blocks, both included, lowest nonce first."""
+        return await self.rows_where(
+            "status != 'open' AND block_number BETWEEN ? AND ? ORDER BY nonce", first_block, last_block
+        )
+
+    async def reopen(self, intent_id: str) -> None:
+        """Take an intent's outcome back: the block that held it is gone. Its payloads stay."""
+        await self.settle(intent_id, TxStatus.OPEN, None, None, 0, 0, None)
+
     async def rows_of(self, prefix: str) -> list[TxRow]:
         """Return the intents whose id begins with ``prefix:``, in the order of their nonces."""
         return await self.rows_where(
             "intent_id >= ? AND intent_id < ? ORDER BY nonce", f"{prefix}:", f"{prefix};"
         )
 
-    async def rows_where(self, condition: str, *values: str) -> list[TxRow]:
+    async def rows_where(self, condition: str, *values: str | int) -> list[TxRow]:
         """Return rows by an SQL condition of this module's own making."""
 
         def read(connection: sqlite3.Connection) -> list[TxRow]:

@@ -62,6 +62,7 @@ class Health:
             "started": Check("started", ok=False, why="the node is still starting")
         }
         self._probes: Final[dict[str, Callable[[], str | None]]] = {}
+        self._held: str | None = None
         self._head: int | None = None
         self._head_moved_at = clock.monotonic()
 
@@ -77,6 +78,15 @@ class Health:
         """Record that a loop finished a turn, well or not. Raises KeyError for a loop nobody expects."""
         self._loops[loop].beaten_at = self._clock.monotonic()
 
+    def hold(self, why: str | None) -> None:
+        """Say that loops stand still for a reason that no restart would help with; None when it is over."""
+        if why is None:
+            now = self._clock.monotonic()
+            for loop in self._loops.values():
+                loop.beaten_at = now
+        self._held = why
+        self.condition("held", ok=why is None, why=why or "")
+
     def watch_head(self, stale_after_s: float) -> None:
         """Not ready while the chain's head stands still; leave it out for a chain that mines on demand."""
 
@@ -88,6 +98,10 @@ class Health:
             return f"{seen} for {stood_s:.0f} s: check the RPC endpoint"
 
         self._probes["chain_head"] = why
+
+    def probe(self, name: str, why: Callable[[], str | None]) -> None:
+        """Not ready while ``why`` returns a reason; it is asked each time and must be quick."""
+        self._probes[name] = why
 
     def head(self, number: int) -> None:
         """Record the newest block's number; only a change counts as progress."""
@@ -108,12 +122,12 @@ class Health:
         self._conditions["started"] = Check("started", ok=False, why="the node is shutting down")
 
     def live(self) -> HealthReport:
-        """Whether every expected loop beat in time."""
+        """Whether every expected loop beat in time, or stands still for a known reason."""
         now = self._clock.monotonic()
         checks = []
         for name, loop in self._loops.items():
             silent_s = now - loop.beaten_at
-            late = silent_s > loop.within_s
+            late = silent_s > loop.within_s and self._held is None
             why = f"no turn for {silent_s:.0f} s, allowed are {loop.within_s:.0f} s" if late else ""
             checks.append(Check(name, not late, why))
         return HealthReport(tuple(checks))

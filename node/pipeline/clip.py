@@ -1,5 +1,7 @@
 """The clip: one still to SVD latents to 25 frames. Order and constants: docs, pipeline 2, 9 and 10."""
 
+from dataclasses import dataclass
+
 import torch
 
 from node.job.spec import JobSpec
@@ -15,24 +17,45 @@ from node.pipeline.still import LATENT_CHANNELS, PIXELS_PER_LATENT, latent_shape
 _LATENT_SCALE = 0.18215
 
 
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """What a clip is conditioned on: the still as CLIP sees it, [1, C], and its latent, [1, 4, h, w]."""
+
+    vision: torch.Tensor
+    encoded: torch.Tensor
+
+    def parts(self) -> tuple[torch.Tensor, ...]:
+        """Return its tensors in the order in which their numbers are hashed."""
+        return self.vision, self.encoded
+
+
+def conditioning(
+    models: Models, profile: Profile, spec: JobSpec, stills: torch.Tensor, index: int
+) -> Conditioning:
+    """Return what the clip of still ``index`` (from 0) is conditioned on.
+
+    Raises NotFinite if it becomes NaN or infinite.
+    """
+    still = stills[index : index + 1].to(models.device)
+    vision = models.vision(pixel_values=pixels.clip_vision_input(still)).image_embeds
+    encoded = _encode(models, profile, spec, still, index)
+    for part in (vision, encoded):
+        finite.check(part, "clip", "conditioning on the still")
+    return Conditioning(vision, encoded)
+
+
 def sample_latents(
     models: Models,
     profile: Profile,
     spec: JobSpec,
-    stills: torch.Tensor,
-    index: int,
+    conditioned: Conditioning,
     callback: samplers.StepCallback,
 ) -> torch.Tensor:
-    """Return the latents of the clip of still ``index`` (from 0), [F, 4, h, w] float32.
+    """Return the latents of a clip, [F, 4, h, w] float32.
 
-    Raises NotFinite, with the step, if the conditioning or the latents become NaN or infinite.
+    Raises NotFinite, with the step, if the latents become NaN or infinite.
     """
-    still = stills[index : index + 1].to(models.device)
-    vision = models.vision(pixel_values=pixels.clip_vision_input(still)).image_embeds  # [1, C]
-    encoded = _encode(models, profile, spec, still, index)
-    for part in (vision, encoded):
-        finite.check(part, "clip", "conditioning on the still")
-    denoise = clip_denoiser(models.clip_unet, vision, encoded, profile.frames)
+    denoise = clip_denoiser(models.clip_unet, conditioned.vision, conditioned.encoded, profile.frames)
     noise = Noise(spec.video_seed)
     sigmas = schedules.sigmas(spec.video_scheduler, spec.video_steps, SVD, spec.video_sampler)
     initial = noise.initial((profile.frames, LATENT_CHANNELS, *_latent_size(profile)))

@@ -8,7 +8,6 @@ from generators of its own, none from the global ones.
 
 import ctypes
 import hashlib
-import json
 import os
 import platform
 import threading
@@ -23,6 +22,8 @@ import torch
 from PIL import features
 
 from node.errors import Fatal
+from node.job.manifest import digest
+from node.pipeline import processor
 from node.pipeline.acceleration import decoder, unets, vae_attention
 from node.pipeline.environment import objections
 from node.pipeline.profiles import PIPELINE_VERSION, Profile
@@ -30,7 +31,6 @@ from node.pipeline.threads import flushes_denormals
 from node.pipeline.weights.records import recorded_hashes
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "av", "pillow", "numpy")
-_CLASS_DIGITS = 16
 _FP32_USERS = tuple(
     (backend, operation) for backend in ("cuda", "mkldnn") for operation in ("matmul", "conv", "rnn")
 )
@@ -243,17 +243,6 @@ def class_parts(profile: Profile, weights: dict[str, str]) -> dict[str, str]:
     return dict(sorted(parts.items()))
 
 
-def class_name(parts: dict[str, str]) -> str:
-    """Return the short name of a class."""
-    return digest(parts)[:_CLASS_DIGITS]
-
-
-def digest(document: object) -> str:
-    """Return the SHA-256 of a document's canonical JSON."""
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
 def _wanted(profile: Profile) -> dict[str, object]:
     return {
         "threads": profile.threads,
@@ -301,10 +290,11 @@ def _device_parts(profile: Profile) -> dict[str, str]:
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
             "triton": _installed("triton"),
             # Noise and schedules are made here, and vector instructions show in their last digit.
-            "host": f"{platform.machine()} {_vendor()} {torch.backends.cpu.get_cpu_capability()}",
+            "host": f"{platform.machine()} {processor.vendor()} {torch.backends.cpu.get_cpu_capability()}",
         }
     return {
-        "device": f"{platform.machine()} {_processor()}",
+        # The processor's vendor and caches decide how the kernels sum.
+        "device": f"{platform.machine()} {processor.model()}",
         "compute_capability": torch.backends.cpu.get_cpu_capability(),
     }
 
@@ -334,21 +324,3 @@ def _installed(distribution: str) -> str:
 
 def _built_in(feature: str) -> str:
     return str(features.version(feature))
-
-
-def _vendor() -> str:
-    return _of_processor("vendor_id") or "unknown"
-
-
-def _processor() -> str:
-    """Return the processor's model: its vendor and caches decide how the kernels sum."""
-    return _of_processor("model name") or platform.processor() or "unknown"
-
-
-def _of_processor(key: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    found = [line.partition(":")[2].strip() for line in lines if line.startswith(key)]
-    return found[0] if found else ""

@@ -1,7 +1,7 @@
 """Delivered files, encoded on CPU threads while the device goes on with the next clip.
 
 Owns the threads and who waits for whom; the formats are in ``containers``. Neither the number of threads nor
-the order in which they run changes a byte.
+the order in which they run changes a byte, and neither does the process they run in. Imports no torch.
 """
 
 import os
@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from node.pipeline import containers, results
+from node.job.outputs import CLIP_SUFFIXES, frame_path, image_path, video_path
+from node.pipeline import containers
 from node.pipeline.containers import Frames
 
 _MOST_THREADS = 8
@@ -38,6 +39,10 @@ class Encoders:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait for what runs and drop what has not begun."""
         self._clips.shutdown(cancel_futures=True)
         self._frames.shutdown(cancel_futures=True)
 
@@ -55,7 +60,7 @@ class Encoders:
 
     def write_still(self, number: int, still: Frames, folder: Path) -> list[str]:
         """Write still ``number``, [H, W, 3], below ``folder`` and return its path there."""
-        path = results.image_path(number)
+        path = image_path(number)
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         containers.write_png(folder / path, containers.deflate(still))
         return [path]
@@ -67,7 +72,7 @@ class Encoders:
 
         Raises OSError or JobFailed.
         """
-        apng, webp, mp4 = (results.video_path(number, suffix) for suffix in results.CLIP_SUFFIXES)
+        apng, webp, mp4 = (video_path(number, suffix) for suffix in CLIP_SUFFIXES)
         (folder / apng).parent.mkdir(parents=True, exist_ok=True)
         # The longest work that cannot be shared out goes first.
         film = self._frames.submit(containers.write_mp4, folder / mp4, clip, framerate)
@@ -82,7 +87,7 @@ class Encoders:
 
 
 def _write_frames(number: int, frames: Sequence[containers.Compressed], folder: Path) -> list[str]:
-    paths = [results.frame_path(number, frame) for frame in range(1, len(frames) + 1)]
+    paths = [frame_path(number, frame) for frame in range(1, len(frames) + 1)]
     (folder / paths[0]).parent.mkdir(parents=True)
     for path, frame in zip(paths, frames, strict=True):
         containers.write_png(folder / path, frame)

@@ -77,7 +77,8 @@ def stage(name: str, profile: Profile) -> Iterator[None]:
         what = f"stage {name!r} of profile {profile.name} ran out of memory"
         if asked is not None:
             what += f" when it asked for {asked / 1e9:.2f} GB"
-        raise OutOfMemory(what, needed_bytes=needed, free_bytes=free_bytes(profile.device)) from error
+        free = free_bytes(profile.device)
+        raise OutOfMemory(what, needed_bytes=needed, free_bytes=free, stage=name) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

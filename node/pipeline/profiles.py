@@ -15,10 +15,12 @@ from node.errors import Misconfigured
 from node.pipeline.weights.sources import Group, Source, SourceRow
 from node.resources import data_path
 
-PIPELINE_VERSION = "2"
+PIPELINE_VERSION = "3"
 """Part of the determinism class: raise it with every change that can change a byte of a result."""
 
 Precision = Literal["float32", "float16", "bfloat16"]
+Stage = Literal["still", "still decode", "clip", "clip decode"]
+Gigabytes = Annotated[float, Field(ge=0, le=1024)]
 Pixels = Annotated[int, Field(ge=64, le=4096, multiple_of=16)]
 
 
@@ -30,7 +32,8 @@ class Profile:
     always compute in float32. ``threads`` is torch's CPU thread count, which the bits depend on.
     ``memory_gb`` is what a job needs of the device, models included (10^9 bytes; 0 on the CPU), and
     ``swapped_memory_gb`` the same where the two sets of models take turns on it; which of the two
-    ``residency`` says is the operator's choice and changes no bit.
+    ``residency`` says is the operator's choice and changes no bit. ``stages_gb`` are the needs of single
+    stages, models included, as far as the profile states them.
     ``serves`` names the profiles of modules (``node.job.modules``) that this one may compute. ``still`` and
     ``clip`` say where the weights come from; both are None when they are made here.
     """
@@ -52,11 +55,16 @@ class Profile:
     still: Source | None = None
     clip: Source | None = None
     residency: str = "resident"
+    stages_gb: tuple[tuple[str, float], ...] = ()
+    swapped_stages_gb: tuple[tuple[str, float], ...] = ()
 
     def placed(self, residency: str) -> "Profile":
         """Return the profile with its models "resident" on the device or "swapped", and what that needs."""
-        needed = self.swapped_memory_gb if residency == "swapped" else self.memory_gb
-        return replace(self, residency=residency, memory_gb=needed)
+        if residency != "swapped":
+            return replace(self, residency=residency)
+        return replace(
+            self, residency=residency, memory_gb=self.swapped_memory_gb, stages_gb=self.swapped_stages_gb
+        )
 
     @property
     def sources(self) -> dict[Group, Source]:
@@ -78,8 +86,10 @@ class _Row(BaseModel):
     # The SDXL VAE overflows in float16.
     vae_precision: Literal["float32", "bfloat16"]
     kernels: Literal["eager", "compiled"]
-    memory_gb: Annotated[float, Field(ge=0, le=1024)]
-    swapped_memory_gb: Annotated[float, Field(ge=0, le=1024)]
+    memory_gb: Gigabytes
+    swapped_memory_gb: Gigabytes
+    stages_gb: dict[Stage, Gigabytes] = {}
+    swapped_stages_gb: dict[Stage, Gigabytes] = {}
     serves: Annotated[tuple[Literal["sdv-1.0", "sdv-1.1"], ...], Strict(strict=False)]
     threads: Annotated[int, Field(ge=1, le=64)]
     still_size: Pixels
@@ -94,6 +104,16 @@ class _Row(BaseModel):
         named = bool(self.still) + bool(self.clip)
         if named != (0 if self.made_here else 2):
             raise ValueError("a profile names both still and clip of the sources, or has made_here = true")
+        return self
+
+    @model_validator(mode="after")
+    def _largest_stage_is_the_need(self) -> "_Row":
+        for name, whole, stages in (
+            ("", self.memory_gb, self.stages_gb),
+            ("swapped_", self.swapped_memory_gb, self.swapped_stages_gb),
+        ):
+            if stages and max(stages.values()) != whole:
+                raise ValueError(f"{name}memory_gb is {whole:g}, which is not the largest of {name}stages_gb")
         return self
 
 
@@ -130,7 +150,9 @@ def load_profiles(path: Path | None = None) -> dict[str, Profile]:
     return {
         name: Profile(
             name=name,
-            **row.model_dump(exclude={"still", "clip"}),
+            **row.model_dump(exclude={"still", "clip", "stages_gb", "swapped_stages_gb"}),
+            stages_gb=tuple(row.stages_gb.items()),
+            swapped_stages_gb=tuple(row.swapped_stages_gb.items()),
             still=sources.get(row.still),
             clip=sources.get(row.clip),
         )

@@ -1,7 +1,8 @@
 """Durable stages: what a job has already computed survives the worker that computed it.
 
-A stage is a tensor or a set of files in ``<job>/work`` with a record of its SHA-256 under the job's key. A
-stage whose record is missing, belongs to another job or class, or does not match its bytes is computed again.
+A stage is a tensor or a set of files in ``<job>/work`` with a record of its SHA-256 under the job's key, or
+such a record alone for what is only compared. A stage whose record is missing, belongs to another job or
+class, or does not match its bytes is computed again.
 Different stages may be kept from different threads at once.
 """
 
@@ -16,7 +17,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from node.pipeline.results import OutputFile, describe_output, sync_directory, write_durably
+from node.job.manifest import OutputFile
+from node.pipeline.results import describe_output, sync_directory, write_durably
 
 _FOLDER = "files"
 
@@ -41,14 +43,14 @@ class StageStore:
             self.keep(name, compute().detach().cpu())
             found = self.find(name)
         if found is None:
-            raise OSError(f"{self._tensor_path(name)} does not hold what was just written to it")
+            raise OSError(f"{self.tensor_path(name)} does not hold what was just written to it")
         return found
 
     def find(self, name: str) -> torch.Tensor | None:
         """Return the stage's tensor, or None if it is not there as it was kept."""
         record = self._known(name)
         try:
-            content = self._tensor_path(name).read_bytes()
+            content = self.tensor_path(name).read_bytes()
             if record is None or hashlib.sha256(content).hexdigest() != record.get("file"):
                 return None
             found = load(content)["data"].clone()
@@ -60,9 +62,17 @@ class StageStore:
     def keep(self, name: str, value: torch.Tensor) -> None:
         """Make a CPU tensor durable as the stage's."""
         content = save({"data": value.contiguous()})
-        write_durably(self._tensor_path(name), content)
+        write_durably(self.tensor_path(name), content)
         self._record(name, {"file": hashlib.sha256(content).hexdigest()})
         self.hashes[name] = _digest(value)
+
+    def digest(self, name: str, compute: Callable[[], Sequence[torch.Tensor]]) -> None:
+        """Note the SHA-256 of tensors that are not kept themselves, computing them unless it is on record."""
+        record = self._known(name)
+        if record is None or not isinstance(record.get("numbers"), str):
+            record = {"numbers": _digest(*(part.detach().cpu() for part in compute()))}
+            self._record(name, record)
+        self.hashes[name] = record["numbers"]
 
     def files(self, name: str, compute: Callable[[Path], Sequence[str]]) -> list[OutputFile]:
         """Return the stage's files, written by ``compute(folder)``, which returns their paths in it."""
@@ -85,7 +95,8 @@ class StageStore:
         """Return where the files of a stage are."""
         return self._work / _FOLDER / name
 
-    def _tensor_path(self, name: str) -> Path:
+    def tensor_path(self, name: str) -> Path:
+        """Return the safetensors file of a stage; its tensor is called ``data`` there."""
         return self._work / f"{name}.safetensors"
 
     def _read_files(self, name: str) -> list[OutputFile] | None:
@@ -115,6 +126,9 @@ class StageStore:
         sync_directory(self._work)
 
 
-def _digest(value: torch.Tensor) -> str:
-    """Return the SHA-256 of the numbers alone, which two machines can compare."""
-    return hashlib.sha256(value.contiguous().numpy().data).hexdigest()
+def _digest(*values: torch.Tensor) -> str:
+    """Return the SHA-256 of the numbers alone, one tensor after the other, which two machines can compare."""
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(value.contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,5 +1,7 @@
 """The still: prompt to SDXL latents to pixels. Order and constants: docs, pipeline 2 and 3.5."""
 
+from dataclasses import dataclass
+
 import torch
 
 from node.job.spec import JobSpec
@@ -22,15 +24,33 @@ def latent_shape(spec: JobSpec, profile: Profile) -> tuple[int, int, int, int]:
     return spec.batching, LATENT_CHANNELS, side, side
 
 
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The conditioning of the job's prompt and of the negative one."""
+
+    positive: Conditioning
+    negative: Conditioning
+
+    def parts(self) -> tuple[torch.Tensor, ...]:
+        """Return its tensors in the order in which their numbers are hashed."""
+        return tuple(part for one in (self.positive, self.negative) for part in (one.context, one.pooled))
+
+
+def conditioning(models: Models, spec: JobSpec) -> Prompts:
+    """Return what the still is conditioned on. Raises NotFinite if it becomes NaN or infinite."""
+    return Prompts(*(_conditioning(models, text) for text in (spec.prompt, NEGATIVE_PROMPT)))
+
+
 def sample_latents(
-    models: Models, profile: Profile, spec: JobSpec, callback: samplers.StepCallback
+    models: Models, profile: Profile, spec: JobSpec, prompts: Prompts, callback: samplers.StepCallback
 ) -> torch.Tensor:
     """Return the latents of all stills of the job, [B, 4, h, w] float32, as the sampler leaves them.
 
-    Raises NotFinite, with the step, if the conditioning or the latents become NaN or infinite.
+    Raises NotFinite, with the step, if the latents become NaN or infinite.
     """
-    positive, negative = (_conditioning(models, text) for text in (spec.prompt, NEGATIVE_PROMPT))
-    denoise = still_denoiser(models.still_unet, positive, negative, spec.batching, profile.still_size)
+    denoise = still_denoiser(
+        models.still_unet, prompts.positive, prompts.negative, spec.batching, profile.still_size
+    )
     noise = Noise(spec.seed)
     sigmas = schedules.sigmas(spec.scheduler, spec.steps, SDXL, spec.sampler)
     x = SDXL.start(noise.initial(latent_shape(spec, profile)), sigmas).to(models.device)

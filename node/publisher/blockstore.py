@@ -4,11 +4,10 @@ A block gets its name only when its bytes are on the disk, so a crash leaves no 
 the hash. One writer at a time, across processes. Which blocks are needed is the matter of ``retention``.
 """
 
-import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,14 +16,15 @@ from typing import Self
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from node.disk_errors import FULL, disk_remedy
 from node.publisher.cid import BlockId
 from node.publisher.errors import BlockMissing, CorruptBlock, StoreFull, StoreUnavailable
 
 DEFAULT_FLOOR_BYTES = 1 << 30
 MAX_BLOCK_BYTES = 2 << 20
-_SYNC_THREADS = 4
-_MAX_UNSYNCED = 32
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+FOLDERS = ("blocks", "pins", "tmp")
+_SYNC_THREADS = 16
+_MAX_UNSYNCED = 64
 
 
 class BlockStore:
@@ -40,12 +40,29 @@ class BlockStore:
         self._floor_bytes = floor_bytes
         self._lock_wait_s = lock_wait_s
         with storage_errors(root):
-            for folder in ("blocks", "pins", "tmp"):
+            for folder in FOLDERS:
                 (root / folder).mkdir(parents=True, exist_ok=True)
             for shard in range(256):
                 (root / "blocks" / f"{shard:02x}").mkdir(exist_ok=True)
             for folder_path in (root / "blocks", root, root.parent):
                 sync_folder(folder_path)
+            self._identity = _identity(root)
+        self._watchers: list[Callable[[], object]] = []
+        self.writes = 0
+        """How often blocks were put through this object."""
+
+    def problem(self) -> str | None:
+        """Return why this is not the store any more that was opened, and what to do, or None."""
+        try:
+            if _identity(self.root) == self._identity:
+                return None
+            found = "is not the one that was opened any more"
+        except OSError as error:
+            found = f"is gone ({error.strerror})"
+        return (
+            f"the block store {self.root} {found}: mount its disk again or put the folder back, "
+            "and start the node again if that does not help"
+        )
 
     def has(self, block_id: BlockId) -> bool:
         """Return whether the block is stored; its bytes are not checked."""
@@ -53,10 +70,15 @@ class BlockStore:
 
     def size(self, block_id: BlockId) -> int | None:
         """Return the stored block's size in bytes, None if there is none; its bytes are not checked."""
+        return self.size_of(block_id.digest)
+
+    def size_of(self, digest: bytes) -> int | None:
+        """Return the same by digest."""
         with storage_errors(self.root):
             try:
-                return self._file(block_id.digest).stat().st_size
+                return self._file(digest).stat().st_size
             except FileNotFoundError:
+                self._must_be_there()
                 return None
 
     def get(self, block_id: BlockId) -> bytes:
@@ -65,29 +87,45 @@ class BlockStore:
             try:
                 block = self._file(block_id.digest).read_bytes()
             except FileNotFoundError as error:
+                self._must_be_there()
                 raise BlockMissing(f"block {block_id} is not stored here", block_id.digest) from error
         if hashlib.sha256(block).digest() != block_id.digest:
             raise CorruptBlock(f"block {block_id} is damaged on disk: publish its job again", block_id.digest)
         return block
 
     @contextmanager
-    def writer(self) -> Iterator["Writer"]:
+    def writer(self, *, mend: bool = False) -> Iterator["Writer"]:
         """Lock the store for one change. When the context ends without an error, all that was put is durable.
 
-        Raises StoreUnavailable if another writer keeps the lock for too long.
+        ``mend``: what is stored already is read and, where it is damaged, written anew. Raises
+        StoreUnavailable if another writer keeps the lock for too long.
         """
         with self.exclusive():
             # Before, for what a process that was killed has left; after, to free the disk when it is full.
             self._clear_temporary()
             try:
-                with Writer(self.root, self._floor_bytes) as writer:
+                with Writer(self.root, self._floor_bytes, mend=mend) as writer:
                     yield writer
             finally:
                 self._clear_temporary()
+                # After a failure too: what was put before it is here.
+                self.writes += 1
+                for watcher in tuple(self._watchers):
+                    watcher()
+
+    @contextmanager
+    def watched(self, watcher: Callable[[], object]) -> Iterator[None]:
+        """Have somebody told, in the writer's thread, whenever blocks were put through this object."""
+        self._watchers.append(watcher)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the writers' lock, which the kernel releases should the process die."""
+        self._must_be_there()
         with storage_errors(self.root):
             descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -136,6 +174,11 @@ class BlockStore:
         with storage_errors(self.root):
             return max(0, _available_bytes(self.root) - self._floor_bytes)
 
+    def _must_be_there(self) -> None:
+        # A disk that is unmounted leaves an empty folder: what is not found in it is not lost.
+        if (problem := self.problem()) is not None:
+            raise StoreUnavailable(problem)
+
     def _file(self, digest: bytes) -> Path:
         return block_file(self.root, digest)
 
@@ -152,9 +195,10 @@ class Writer:
     hashes on.
     """
 
-    def __init__(self, root: Path, floor_bytes: int) -> None:
+    def __init__(self, root: Path, floor_bytes: int, *, mend: bool = False) -> None:
         self._root = root
         self._floor_bytes = floor_bytes
+        self._mend = mend
         self._pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="block-sync")
         self._unsynced: list[Future[None]] = []
         self._shards: set[Path] = set()
@@ -180,11 +224,8 @@ class Writer:
         # The folder is synced even for a block that is there: the run that made it may have died before that.
         self._shards.add(target.parent)
         with storage_errors(self._root):
-            try:
-                if target.stat().st_size == len(block):
-                    return
-            except FileNotFoundError:
-                pass
+            if self._is_there(target, block):
+                return
             available_bytes = _available_bytes(self._root)
             if available_bytes - len(block) < self._floor_bytes:
                 raise StoreFull(
@@ -213,6 +254,19 @@ class Writer:
                 done.result()
         self._shards.clear()
 
+    def _is_there(self, target: Path, block: bytes | memoryview) -> bool:
+        try:
+            same_size = target.stat().st_size == len(block)
+        except FileNotFoundError:
+            return False
+        if not self._mend or not same_size:
+            return same_size
+        try:
+            return target.read_bytes() == block
+        except OSError:
+            # A file that cannot be read is given way to one that can.
+            return False
+
     def _wait(self, leave: int) -> None:
         with storage_errors(self._root):
             while len(self._unsynced) > leave:
@@ -225,15 +279,24 @@ def block_file(root: Path, digest: bytes) -> Path:
     return root / "blocks" / name[:2] / name
 
 
+def _identity(root: Path) -> list[tuple[int, int]]:
+    # Asked whenever a block is not found, so without building paths anew: peers ask for many that are not.
+    folder = str(root)
+    found = [os.stat(folder), *(os.stat(f"{folder}/{name}") for name in FOLDERS)]  # noqa: PTH116
+    return [(status.st_dev, status.st_ino) for status in found]
+
+
 @contextmanager
 def storage_errors(root: Path) -> Iterator[None]:
     """Translate the operating system's errors about the store's files."""
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in FULL:
             raise StoreFull(f"the disk of {root} is full: free some space") from error
-        raise StoreUnavailable(f"the block store {root} cannot be used: {error}") from error
+        raise StoreUnavailable(
+            f"the block store {root} cannot be used ({error}): {disk_remedy(error)}"
+        ) from error
 
 
 def sync_folder(path: Path) -> None:

@@ -14,6 +14,8 @@ MEDIA_TYPE = "application/vnd.ipld.car"
 _CBOR_MAP_OF_2 = b"\xa2"
 _CBOR_ROOTS = b"\x65roots\x81"
 _CBOR_CID_TAG = b"\xd8\x2a"
+_CBOR_SHORT = 24
+"""Byte strings shorter than this have their length in their first byte."""
 _CBOR_VERSION_1 = b"\x67version\x01"
 _MAX_CID_BYTES = 36
 
@@ -22,7 +24,8 @@ def car_header(root: BlockId) -> bytes:
     """Return the header of a CAR with this one root, its length in front."""
     # In DAG-CBOR a CID is a byte string that starts with the identity multibase prefix, a zero byte.
     link = b"\x00" + root.to_bytes()
-    body = _CBOR_MAP_OF_2 + _CBOR_ROOTS + _CBOR_CID_TAG + bytes((0x58, len(link))) + link + _CBOR_VERSION_1
+    length = bytes((0x40 + len(link),)) if len(link) < _CBOR_SHORT else bytes((0x58, len(link)))
+    body = _CBOR_MAP_OF_2 + _CBOR_ROOTS + _CBOR_CID_TAG + length + link + _CBOR_VERSION_1
     return encode_varint(len(body)) + body
 
 

@@ -1,7 +1,8 @@
 """Content identifiers in binary and as text.
 
 Knows SHA-256 with the codecs raw and dag-pb, as CIDv1 in base32 and CIDv0 in base58btc; everything else is
-refused, because the node could not check it. Source: the multiformats CID specification and its code table.
+refused, because the node could not check it. Beside these stand identity CIDs, which hold their block in
+themselves and are only ever read out. Source: the multiformats CID specification and its code table.
 """
 
 import base64
@@ -23,6 +24,9 @@ _V0_BYTES = 34
 _V1_BYTES = 36
 _V0_CHARACTERS = 46
 _V1_CHARACTERS = 59
+_INLINE_PREFIX = bytes((1, RAW, 0))
+_MAX_INLINE_BYTES = 127
+"""One byte of length; Kubo and others take 128 at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,16 @@ class BlockId:
 
     def __str__(self) -> str:
         return self.to_cid()
+
+
+class InlineBlockId(BlockId):
+    """An identity CID of codec raw: ``digest`` is the block itself, and it stands in no store."""
+
+    __slots__ = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the binary CID."""
+        return _INLINE_PREFIX + bytes((len(self.digest),)) + self.digest
 
 
 def hash_block(codec: int, block: bytes | memoryview, version: int = 1) -> BlockId:
@@ -71,6 +85,21 @@ def decode_block_id(data: bytes | memoryview) -> BlockId:
     if length != len(data):
         raise InvalidCid(f"{len(data) - length} bytes follow the CID {block_id}: there may be none")
     return block_id
+
+
+def parse_inline_cid(text: str) -> InlineBlockId | None:
+    """Return the block that an identity CID in base32 holds, None if the text is no such CID."""
+    data = text[1:].upper()
+    if not text.startswith("b") or len(text) > 2 * (_MAX_INLINE_BYTES + len(_INLINE_PREFIX)):
+        return None
+    try:
+        binary = base64.b32decode(data + "=" * (-len(data) % 8))
+    except ValueError:
+        return None
+    block_id = InlineBlockId(RAW, binary[len(_INLINE_PREFIX) + 1 :])
+    if not binary.startswith(_INLINE_PREFIX) or len(block_id.digest) > _MAX_INLINE_BYTES:
+        return None
+    return block_id if block_id.to_cid() == text else None
 
 
 def parse_cid(text: str) -> BlockId:

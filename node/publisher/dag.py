@@ -145,8 +145,10 @@ def read_range(
         position += part.size_bytes
 
 
-def walk(source: BlockSource, root: BlockId, scope: Scope) -> Iterator[tuple[BlockId, bytes]]:
-    """Yield every block of the scope once, depth first, parents before children.
+def walk(
+    source: BlockSource, root: BlockId, scope: Scope, *, dups: bool = False
+) -> Iterator[tuple[BlockId, bytes]]:
+    """Yield every block of the scope, depth first, parents before children; once, or with ``dups`` each time.
 
     Keeps the identifiers of what it has yielded, about 200 bytes a block. Raises BlockMissing or BadContent.
     """
@@ -154,7 +156,7 @@ def walk(source: BlockSource, root: BlockId, scope: Scope) -> Iterator[tuple[Blo
     pending = [root]
     while pending:
         block_id = pending.pop()
-        if block_id in seen:
+        if block_id in seen and not dups:
             continue
         seen.add(block_id)
         block = source.get(block_id)
@@ -162,6 +164,27 @@ def walk(source: BlockSource, root: BlockId, scope: Scope) -> Iterator[tuple[Blo
         if scope is Scope.BLOCK or block_id.codec == RAW:
             continue
         pending.extend(reversed(children(parse(block_id, block), scope)))
+
+
+def walk_bytes(
+    source: BlockSource, root: BlockId, first: int, last: int, height: int = MAX_FILE_HEIGHT
+) -> Iterator[tuple[BlockId, bytes]]:
+    """Yield the blocks of a file that prove its bytes from ``first`` to ``last``, depth first.
+
+    Raises BlockMissing or BadContent.
+    """
+    block = source.get(root)
+    yield root, block
+    node = parse(root, block)
+    if not isinstance(node, FileNode):
+        raise BadContent(f"block {root} is no file")
+    position = len(node.data)
+    for part in node.parts:
+        if position <= last and position + part.size_bytes > first:
+            if height == 0:
+                raise BadContent(f"file {root} has more than {MAX_FILE_HEIGHT} levels")
+            yield from walk_bytes(source, part.block_id, first - position, last - position, height - 1)
+        position += part.size_bytes
 
 
 def children(node: FileNode | DirectoryNode, scope: Scope = Scope.ALL) -> list[BlockId]:

@@ -4,16 +4,14 @@ Written canonically (links before data, fields in order) and read strictly: unkn
 numbers not in shortest form are refused. Source: the IPLD dag-pb and the IPFS UnixFS specifications.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from node.publisher.cid import BlockId, decode_block_id
 from node.publisher.errors import BadContent, InvalidCid
-from node.publisher.varint import decode_varint, encode_varint
-
-_VARINT = 0
-_BYTES = 2
+from node.publisher.protobuf import bytes_field, fields
+from node.publisher.varint import encode_varint
 
 
 class Kind(IntEnum):
@@ -49,13 +47,13 @@ def encode_node(links: Sequence[Link], data: bytes) -> bytes:
     for link in links:
         name = link.name.encode("utf-8")
         body = (
-            _length_prefixed(0x0A, link.block_id.to_bytes())
-            + _length_prefixed(0x12, name)
+            bytes_field(1, link.block_id.to_bytes())
+            + bytes_field(2, name)
             + b"\x18"
             + encode_varint(link.tsize_bytes)
         )
-        out += _length_prefixed(0x12, body)
-    return bytes(out) + _length_prefixed(0x0A, data)
+        out += bytes_field(2, body)
+    return bytes(out) + bytes_field(1, data)
 
 
 def decode_node(block: bytes) -> tuple[tuple[Link, ...], bytes]:
@@ -63,7 +61,7 @@ def decode_node(block: bytes) -> tuple[tuple[Link, ...], bytes]:
     links: list[Link] = []
     data: bytes | None = None
     links_closed = False
-    for field, value in _fields(memoryview(block)):
+    for field, value in fields(memoryview(block)):
         match field, value:
             case 2, memoryview() if not links_closed:
                 links.append(_decode_link(value))
@@ -82,7 +80,7 @@ def encode_unixfs(message: UnixFsData) -> bytes:
     """Return the UnixFS message; for directories neither data nor size is written."""
     out = bytearray(b"\x08" + encode_varint(message.kind))
     if message.data:
-        out += _length_prefixed(0x12, message.data)
+        out += bytes_field(2, message.data)
     if message.size_bytes is not None:
         out += b"\x18" + encode_varint(message.size_bytes)
     for size_bytes in message.part_sizes:
@@ -96,7 +94,7 @@ def decode_unixfs(data: bytes) -> UnixFsData:
     content: bytes | None = None
     size_bytes: int | None = None
     part_sizes: list[int] = []
-    for field, value in _fields(memoryview(data)):
+    for field, value in fields(memoryview(data)):
         match field, value:
             case 1, int() if kind is None:
                 kind = value
@@ -113,16 +111,12 @@ def decode_unixfs(data: bytes) -> UnixFsData:
     return UnixFsData(Kind(kind), content or b"", size_bytes, tuple(part_sizes))
 
 
-def _length_prefixed(tag: int, value: bytes) -> bytes:
-    return bytes((tag,)) + encode_varint(len(value)) + value
-
-
 def _decode_link(body: memoryview) -> Link:
     block_id: BlockId | None = None
     name = ""
     tsize_bytes = 0
     last_field = 0
-    for field, value in _fields(body):
+    for field, value in fields(body):
         if field <= last_field:
             raise BadContent("a dag-pb link has its fields twice or out of order")
         last_field = field
@@ -146,20 +140,3 @@ def _decode_link(body: memoryview) -> Link:
     if block_id is None:
         raise BadContent("a dag-pb link has no CID")
     return Link(block_id, name, tsize_bytes)
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    offset = 0
-    while offset < len(data):
-        tag, offset = decode_varint(data, offset)
-        field, wire_type = tag >> 3, tag & 7
-        value, offset = decode_varint(data, offset)
-        if wire_type == _VARINT:
-            yield field, value
-        elif wire_type == _BYTES:
-            if value > len(data) - offset:
-                raise BadContent(f"field {field} says {value} bytes, {len(data) - offset} are left")
-            yield field, data[offset : offset + value]
-            offset += value
-        else:
-            raise BadContent(f"field {field} has wire type {wire_type}: allowed are 0 and 2")

@@ -4,25 +4,35 @@ Answers from the block store alone and never asks the network. Every block is ch
 stays at a few blocks per request. Source: the IPFS path gateway and trustless gateway specifications.
 """
 
+import string
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import (
+    HTMLResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import BaseRoute, Route
+from starlette.types import Send
 
 from node.errors import NodeError
 from node.publisher.blockstore import BlockStore
-from node.publisher.car import MEDIA_TYPE as CAR_TYPE
 from node.publisher.car import write_car
-from node.publisher.cid import RAW, BlockId, parse_cid
-from node.publisher.dag import DirectoryNode, Entry, FileNode, Scope, load, parse, read_range, resolve, walk
+from node.publisher.cid import RAW, BlockId, parse_cid, parse_inline_cid
+from node.publisher.dag import DirectoryNode, Entry, FileNode, load, parse, read_range, resolve
 from node.publisher.errors import BadContent, BlockMissing, CorruptBlock, InvalidCid, StoreUnavailable
+from node.publisher.gateway_car import CarShape
 from node.publisher.gateway_page import FILE_POLICY, PAGE_POLICY, Row, directory_page, media_type
 from node.publisher.gateway_request import (
     RAW_TYPE,
+    Asked,
     BadRequest,
     Representation,
     asked,
@@ -30,20 +40,33 @@ from node.publisher.gateway_request import (
     names_etag,
     path_names,
 )
+from node.publisher.names import MAX_NAME_BYTES
+from node.publisher.seldom import Seldom
 
 IMMUTABLE = "public, max-age=29030400, immutable"
 PAGE_CACHE = "public, max-age=604800"
+RETRY_AFTER_S = 30
+METHODS = "GET, HEAD, OPTIONS"
+FOREIGN_PAGES = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": METHODS,
+    "Access-Control-Allow-Headers": "Content-Type, Range, User-Agent, X-Requested-With",
+    "Access-Control-Expose-Headers": "Content-Length, Content-Range, ETag, X-Ipfs-Path, X-Ipfs-Roots",
+}
+"""In every answer, refusals too: scripts of any page may read what anybody may fetch."""
+PREFLIGHT_S = 86_400
+_PLAIN = frozenset(string.ascii_letters + string.digits + " !#$&'()+,-.;=@[]^_`{}~")
 RESULT_FOLDER = "outputs"
 """The folder of a result whose pictures and videos the page of the result itself shows."""
 
 
 def gateway_routes(store: BlockStore) -> list[BaseRoute]:
-    """Return the routes ``/ipfs/{cid}`` and ``/ipfs/{cid}/{path}`` for GET and HEAD."""
+    """Return the routes ``/ipfs/{cid}`` and ``/ipfs/{cid}/{path}`` for GET, HEAD and OPTIONS."""
     gateway = _Gateway(store)
     # Plain functions, not coroutines: Starlette runs them in its threads, where reading the disk may block.
     return [
-        Route("/ipfs/{cid}", gateway.serve, methods=["GET"]),
-        Route("/ipfs/{cid}/{path:path}", gateway.serve, methods=["GET"]),
+        Route("/ipfs/{cid}", gateway.serve, methods=["GET", "OPTIONS"]),
+        Route("/ipfs/{cid}/{path:path}", gateway.serve, methods=["GET", "OPTIONS"]),
     ]
 
 
@@ -72,13 +95,50 @@ class _Found:
     def path(self) -> str:
         return "/ipfs/" + quote(self.title)
 
+    @property
+    def public_path(self) -> str:
+        """The path as clients see it, behind whatever the node is mounted under."""
+        return str(self.request.scope.get("root_path", "")) + self.path
+
+    @property
+    def with_slash(self) -> str:
+        query = self.request.url.query
+        return f"{self.public_path}/{'?' if query else ''}{query}"
+
+    def location(self, representation: Representation) -> str:
+        """Return the address that names the representation by itself."""
+        query = {name: text for name, text in self.request.query_params.items() if name != "format"}
+        return f"{self.public_path}?{urlencode({'format': representation.value, **query})}"
+
+
+class _Breakable(StreamingResponse):
+    """An answer whose connection is cut where its content breaks off.
+
+    The status line is gone by then: leaving out the end is what makes the server cut, so that the client
+    cannot take the part it has for the whole.
+    """
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the answer as far as it goes."""
+        with suppress(NodeError):
+            await super().stream_response(send)
+
 
 class _Gateway:
     def __init__(self, store: BlockStore) -> None:
         self._store = store
+        self._seldom = Seldom()
         self._log = structlog.get_logger()
 
     def serve(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            response = Response(None, 204, {"Allow": METHODS, "Access-Control-Max-Age": str(PREFLIGHT_S)})
+        else:
+            response = self._answer_or_refusal(request)
+        response.headers.update(FOREIGN_PAGES)
+        return response
+
+    def _answer_or_refusal(self, request: Request) -> Response:
         try:
             return self._answer(request)
         except BadRequest as error:
@@ -86,67 +146,93 @@ class _Gateway:
         except (InvalidCid, BadContent) as error:
             return _refusal(400, error)
         except CorruptBlock as error:
-            self._log.error("ipfs_block_corrupt", digest=error.key.hex(), problem=str(error))
+            if self._seldom.due(error.key):
+                self._log.error("ipfs_block_corrupt", digest=error.key.hex(), problem=str(error))
             return _refusal(500, error)
         except BlockMissing as error:
             return _refusal(404, error)
         except StoreUnavailable as error:
             self._log.error("ipfs_store_unavailable", problem=str(error))
-            return _refusal(503, error)
+            return _refusal(503, error, {"Retry-After": str(RETRY_AFTER_S)})
 
     def _answer(self, request: Request) -> Response:
+        if request.headers.get("service-worker") == "script":
+            raise BadRequest(400, "no service worker is served from here")
         wanted = asked(request.query_params, request.headers.get("accept", ""))
-        root = parse_cid(request.path_params["cid"])
         names = path_names(request.path_params.get("path", ""))
-        trail = resolve(self._store, root, names)
+        inline = parse_inline_cid(request.path_params["cid"])
+        root = inline or parse_cid(request.path_params["cid"])
+        asks_store = "only-if-cached" in request.headers.get("cache-control", "") and inline is None
+        if asks_store and not self._store.has(root):
+            return Response(None, 412)
+        trail = resolve(self._store, root, names) if inline is None else None if names else [inline]
         if trail is None:
             raise BadRequest(404, f"{root} has no entry {'/'.join(names)!r}")
-        found = _Found(request, names, tuple(trail), self._store.get(trail[-1]))
+        block = self._store.get(trail[-1]) if inline is None else inline.digest
+        found = _Found(request, names, tuple(trail), block)
+        response = self._represent(found, wanted)
+        if wanted.negotiated:
+            response.headers["Content-Location"] = found.location(wanted.representation)
+        return response
+
+    def _represent(self, found: _Found, wanted: Asked) -> Response:
         if wanted.representation is Representation.RAW:
             return self._raw(found)
         node = parse(found.target, found.block)
         if wanted.representation is Representation.CAR:
-            return self._car(found, wanted.scope)
-        return self._file(found, node) if isinstance(node, FileNode) else self._page(found, node)
+            return self._car(found, CarShape(wanted, node))
+        if isinstance(node, FileNode):
+            return self._file(found, node)
+        if not found.request.url.path.endswith("/"):
+            return RedirectResponse(found.with_slash, 301, {"Cache-Control": IMMUTABLE})
+        return self._page(found, node)
 
     def _raw(self, found: _Found) -> Response:
-        name = f"{found.target}.bin"
-        headers = _headers(found, f'"{found.target}.raw"', IMMUTABLE) | _download(name)
-        return _unchanged(found, headers) or Response(found.block, 200, headers, RAW_TYPE)
-
-    def _car(self, found: _Found, scope: Scope) -> Response:
-        etag = f'"{found.root}.{len(found.names)}.{found.target}.car.{scope}"'
-        headers = _headers(found, etag, IMMUTABLE) | _download(f"{found.target}.car")
-        kind = f"{CAR_TYPE}; version=1; order=dfs; dups=n"
+        headers = _headers(found, f'"{found.target}.raw"', IMMUTABLE)
+        headers |= {"Accept-Ranges": "bytes", **_disposition(found, f"{found.target}.bin")}
         if unchanged := _unchanged(found, headers):
             return unchanged
-        return self._stream(
-            found, 200, headers, kind, write_car(found.target, self._car_blocks(found, scope))
-        )
+        span = self._span(found, headers, len(found.block))
+        if isinstance(span, Response):
+            return span
+        if span is None:
+            return Response(found.block, 200, headers, RAW_TYPE)
+        first, length = span
+        headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{len(found.block)}"
+        return Response(found.block[first : first + length], 206, headers, RAW_TYPE)
 
-    def _car_blocks(self, found: _Found, scope: Scope) -> Iterator[tuple[BlockId, bytes]]:
-        """Yield the blocks that prove the path, then those of its end, none twice."""
-        parents = dict.fromkeys(found.trail[:-1])
-        for block_id in parents:
-            yield block_id, self._store.get(block_id)
-        for block_id, block in walk(self._store, found.target, scope):
-            if block_id not in parents:
-                yield block_id, block
+    def _car(self, found: _Found, shape: CarShape) -> Response:
+        etag = f'"{found.root}.{len(found.names)}.{found.target}.car.{shape}"'
+        headers = _headers(found, etag, IMMUTABLE) | _disposition(found, f"{found.target}.car")
+        headers["Accept-Ranges"] = "none"
+        if unchanged := _unchanged(found, headers):
+            return unchanged
+        blocks = shape.blocks(self._store, found.trail)
+        return self._stream(found, 200, headers, shape.media_type, write_car(found.target, blocks))
+
+    def _span(
+        self, found: _Found, headers: dict[str, str], size_bytes: int
+    ) -> tuple[int, int] | Response | None:
+        """Return the part that a Range header asks for, None for everything, or the refusal."""
+        if_range = found.request.headers.get("if-range")
+        if if_range not in {None, headers["ETag"]}:
+            return None
+        try:
+            return byte_range(found.request.headers.get("range"), size_bytes)
+        except BadRequest as error:
+            return _refusal(error.status, error, {"Content-Range": f"bytes */{size_bytes}"})
 
     def _file(self, found: _Found, node: FileNode) -> Response:
-        etag = f'"{found.target}"'
-        headers = _headers(found, etag, IMMUTABLE) | {
+        headers = _headers(found, f'"{found.target}"', IMMUTABLE) | {
             "Accept-Ranges": "bytes",
             "Content-Security-Policy": FILE_POLICY,
+            **_disposition(found),
         }
         if unchanged := _unchanged(found, headers):
             return unchanged
-        asked_range = found.request.headers.get("range")
-        if_range = found.request.headers.get("if-range")
-        try:
-            span = byte_range(asked_range, node.size_bytes) if if_range in {None, etag} else None
-        except BadRequest as error:
-            return _refusal(error.status, error, {"Content-Range": f"bytes */{node.size_bytes}"})
+        span = self._span(found, headers, node.size_bytes)
+        if isinstance(span, Response):
+            return span
         first, length = span or (0, node.size_bytes)
         head = b"".join(read_range(self._store, node, 0, min(16, node.size_bytes)))
         kind = media_type(found.names[-1] if found.names else "", head)
@@ -169,7 +255,7 @@ class _Gateway:
             if isinstance(below, DirectoryNode):
                 inner = [self._row(entry, f"{RESULT_FOLDER}/") for entry in below.entries]
                 shown += [row for row in inner if not row.is_directory]
-        address = found.request.scope.get("root_path", "") + found.path
+        address = found.public_path
         return HTMLResponse(directory_page(address, "/ipfs/" + found.title, rows, shown), 200, headers)
 
     def _row(self, entry: Entry, folder: str = "") -> Row:
@@ -189,22 +275,20 @@ class _Gateway:
             if "Content-Length" not in headers:
                 del response.headers["content-length"]  # the length of a CAR is not known before it is sent
             return response
-        return StreamingResponse(self._logged(found, pieces), status, headers, kind)
+        return _Breakable(self._logged(found, pieces), status, headers, kind)
 
     def _logged(self, found: _Found, pieces: Iterable[bytes]) -> Iterator[bytes]:
         try:
             yield from pieces
         except NodeError as error:
-            # The status line is gone already: raising is what makes the server cut the connection, so that
-            # the client cannot take the part it has for the whole.
-            self._log.error("ipfs_answer_broken_off", path=found.path, problem=str(error))
+            broken = error.key if isinstance(error, BlockMissing) else found.target.digest
+            if self._seldom.due(broken):
+                self._log.warning("ipfs_answer_broken_off", path=found.path, problem=str(error))
             raise
 
 
 def _headers(found: _Found, etag: str, cache: str) -> dict[str, str]:
     return {
-        "Access-Control-Allow-Origin": "*",
-        "Access-Control-Expose-Headers": "Content-Length, Content-Range, ETag, X-Ipfs-Path, X-Ipfs-Roots",
         "Cache-Control": cache,
         "ETag": etag,
         "Vary": "Accept",
@@ -214,8 +298,18 @@ def _headers(found: _Found, etag: str, cache: str) -> dict[str, str]:
     }
 
 
-def _download(name: str) -> dict[str, str]:
-    return {"Content-Disposition": f'attachment; filename="{name}"'}
+def _disposition(found: _Found, usual: str = "") -> dict[str, str]:
+    """Return how a client is to save an answer: ``usual`` is the name of what is never to be shown."""
+    query = found.request.query_params
+    name = query.get("filename", "")[:MAX_NAME_BYTES]
+    kind = "attachment" if usual or query.get("download") == "true" else "inline"
+    if not (usual or name or kind == "attachment"):
+        return {}
+    shown = "".join(one if one in _PLAIN else "_" for one in name or usual)
+    value = f'{kind}; filename="{shown}"' if shown else kind
+    if shown != (name or usual):
+        value += f"; filename*=UTF-8''{quote(name, safe='')}"
+    return {"Content-Disposition": value}
 
 
 def _unchanged(found: _Found, headers: dict[str, str]) -> Response | None:

@@ -4,7 +4,7 @@ Pure functions over header and query text. Source: the IPFS trustless gateway sp
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,7 +14,11 @@ from node.publisher.dag import Scope
 
 RAW_TYPE = "application/vnd.ipld.raw"
 MAX_PATH_CHARACTERS = 4096
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_CAR_FORMS = {"version": ("1",), "order": ("dfs", "unk"), "dups": ("n", "y")}
+_FOREIGN = ("application/vnd.ipld.", "application/vnd.ipfs.", "application/x-tar")
+_ENTITY_BYTES = re.compile(r"(-?[0-9]{1,18}):(\*|-?[0-9]{1,18})", re.ASCII)
+_QUALITY = re.compile(r"[01](?:\.[0-9]{0,3})?", re.ASCII)
+_RANGE = re.compile(r"(?i:bytes)=([0-9]{0,18})-([0-9]{0,18})")
 
 
 class Representation(StrEnum):
@@ -25,12 +29,45 @@ class Representation(StrEnum):
     CAR = "car"
 
 
+_FORMATS = {"raw": Representation.RAW, "car": Representation.CAR}
+_KINDS = {RAW_TYPE: Representation.RAW, CAR_TYPE: Representation.CAR}
+
+
+@dataclass(frozen=True, slots=True)
+class EntityBytes:
+    """``entity-bytes=first:last``; negative numbers count from the end, ``last`` None is the end."""
+
+    first: int
+    last: int | None
+
+    def within(self, size_bytes: int) -> tuple[int, int]:
+        """Return the first and the last byte meant of a file; the last is before the first if there is none.
+
+        Raises BadRequest (400) for a range that lies outside of the file.
+        """
+        first = max(0, size_bytes + self.first) if self.first < 0 else self.first
+        last = size_bytes - 1 if self.last is None else self.last
+        last = size_bytes + last if last < 0 and self.last is not None else last
+        if first >= size_bytes > 0 or (last < 0 and size_bytes > 0):
+            raise BadRequest(400, f"entity-bytes lies outside the {size_bytes} bytes of this file")
+        return first, min(last, size_bytes - 1)
+
+    def __str__(self) -> str:
+        return f"{self.first}:{'*' if self.last is None else self.last}"
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The representation wanted, and for a CAR how much of the DAG."""
+    """The representation wanted, and for a CAR how much of the DAG and whether blocks are sent again.
+
+    ``negotiated``: the Accept header alone, or against the query, says so.
+    """
 
     representation: Representation
     scope: Scope = Scope.ALL
+    entity_bytes: EntityBytes | None = None
+    dups: bool = False
+    negotiated: bool = False
 
 
 class BadRequest(NodeError):
@@ -43,18 +80,53 @@ class BadRequest(NodeError):
 
 def asked(query: Mapping[str, str], accept: str) -> Asked:
     """Return what the query and the Accept header ask for; the query wins. Raises BadRequest (400 or 406)."""
-    representation, parameters = _representation(query, accept)
+    ranges = _media_ranges(accept)
+    accepted = next((_KINDS[kind] for kind, _ in ranges if kind in _KINDS), Representation.CONTENT)
+    representation = _representation(query, accepted, ranges)
+    negotiated = accepted is not Representation.CONTENT and query.get("format") != accepted
     if representation is not Representation.CAR:
-        return Asked(representation)
-    version = query.get("car-version", parameters.get("version", "1"))
-    if version != "1":
-        raise BadRequest(406, f"CAR version {version[:20]!r} is not offered: allowed is 1")
-    if "entity-bytes" in query:
-        raise BadRequest(400, "entity-bytes is not offered: ask for the file with a Range header")
+        return Asked(representation, negotiated=negotiated)
+    offers = [parameters for kind, parameters in ranges if kind == CAR_TYPE]
+    dups = _car_form(query, offers)
     scope = query.get("dag-scope", Scope.ALL.value)
     if scope not in set(Scope):
         raise BadRequest(400, f"dag-scope {scope[:20]!r} is unknown: allowed are block, entity and all")
-    return Asked(representation, Scope(scope))
+    span = _entity_bytes(query.get("entity-bytes"))
+    return Asked(representation, Scope.ENTITY if span else Scope(scope), span, dups, negotiated)
+
+
+def _car_form(query: Mapping[str, str], offers: Sequence[Mapping[str, str]]) -> bool:
+    """Return whether a CAR is to hold blocks again where they are linked again. Raises BadRequest (406)."""
+    named = {name: query[f"car-{name}"] for name in ("version", "order", "dups") if f"car-{name}" in query}
+    refused = ""
+    for offer in offers or ({},):
+        form = {**offer, **named}
+        problem = next(
+            (
+                f"CAR {name} {form[name][:20]!r}"
+                for name, allowed in _CAR_FORMS.items()
+                if form.get(name, allowed[0]) not in allowed
+            ),
+            None,
+        )
+        if problem is None:
+            return form.get("dups") == "y"
+        refused = refused or problem
+    raise BadRequest(
+        406, f"{refused} is not offered: allowed are version=1, order=dfs or unk, and dups=y or n"
+    )
+
+
+def _entity_bytes(text: str | None) -> EntityBytes | None:
+    if text is None:
+        return None
+    match = _ENTITY_BYTES.fullmatch(text)
+    if match is None:
+        raise BadRequest(
+            400, f"entity-bytes {text[:40]!r} is none: expected first:last, such as 0:*, 0:1023 or -1024:*"
+        )
+    first, last = match.groups()
+    return EntityBytes(int(first), None if last == "*" else int(last))
 
 
 def path_names(path: str) -> tuple[str, ...]:
@@ -73,7 +145,7 @@ def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
     What is malformed or asks for several ranges is ignored, as RFC 9110 allows.
     """
     match = _RANGE.fullmatch((header or "").strip())
-    if match is None or match.group(0) == "bytes=-":
+    if match is None or match.groups() == ("", ""):
         return None
     first_text, last_text = match.groups()
     if not first_text:
@@ -98,34 +170,35 @@ def names_etag(header: str | None, etag: str) -> bool:
     return "*" in tags or etag.removeprefix("W/") in tags
 
 
-def _representation(query: Mapping[str, str], accept: str) -> tuple[Representation, Mapping[str, str]]:
-    ranges = list(_media_ranges(accept))
-    car_parameters = next((parameters for kind, parameters in ranges if kind == CAR_TYPE), {})
-    match query.get("format"):
-        case None:
-            pass
-        case "raw":
-            return Representation.RAW, {}
-        case "car":
-            return Representation.CAR, car_parameters
-        case other:
-            raise BadRequest(400, f"format {other[:40]!r} is not offered: allowed are raw and car")
-    for kind, parameters in ranges:
-        if kind == RAW_TYPE:
-            return Representation.RAW, {}
-        if kind == CAR_TYPE:
-            return Representation.CAR, parameters
-    if ranges and all(
-        kind.startswith(("application/vnd.ipld.", "application/vnd.ipfs.")) for kind, _ in ranges
-    ):
-        raise BadRequest(406, f"none of {accept[:200]!r} is offered: allowed are {RAW_TYPE} and {CAR_TYPE}")
-    return Representation.CONTENT, {}
+def _representation(
+    query: Mapping[str, str], accepted: Representation, ranges: Sequence[tuple[str, Mapping[str, str]]]
+) -> Representation:
+    named = query.get("format")
+    if named is not None:
+        if named not in _FORMATS:
+            raise BadRequest(400, f"format {named[:40]!r} is not offered: allowed are raw and car")
+        return _FORMATS[named]
+    foreign = [kind for kind, _ in ranges if kind.startswith(_FOREIGN)]
+    if ranges and accepted is Representation.CONTENT and len(foreign) == len(ranges):
+        told = ", ".join(foreign)[:200]
+        raise BadRequest(406, f"none of {told} is offered: allowed are {RAW_TYPE} and {CAR_TYPE}")
+    return accepted
 
 
-def _media_ranges(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _media_ranges(accept: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the media types of an Accept header with their parameters, the preferred ones first."""
+    found: list[tuple[float, str, dict[str, str]]] = []
     for item in accept.split(","):
         kind, *rest = (part.strip() for part in item.split(";"))
         pairs = (part.partition("=") for part in rest)
         parameters = {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
-        if kind and parameters.get("q") not in {"0", "0.0"}:
-            yield kind.lower(), parameters
+        quality = _quality(parameters.pop("q", "1"))
+        if kind and quality > 0:
+            found.append((quality, kind.lower(), parameters))
+    found.sort(key=lambda one: -one[0])
+    return [(kind, parameters) for _, kind, parameters in found]
+
+
+def _quality(text: str) -> float:
+    match = _QUALITY.fullmatch(text)
+    return float(text) if match else 1.0

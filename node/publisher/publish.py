@@ -8,16 +8,17 @@ import asyncio
 from pathlib import Path
 
 import structlog
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from node.publisher import retention
 from node.publisher.blockstore import BlockStore
-from node.publisher.cid import BlockId
+from node.publisher.cid import RAW, BlockId, hash_block, parse_cid
 from node.publisher.dag import Scope, walk
-from node.publisher.errors import BlockMissing, TreeChanged
+from node.publisher.errors import BlockMissing, InvalidCid, StoreUnavailable, TreeChanged
 from node.publisher.retention import Collected
 from node.publisher.unixfs import cid_of, import_tree
 from node.types import Cid, JobId
+
+BEFORE = ".before"
 
 
 class Publisher:
@@ -30,10 +31,15 @@ class Publisher:
     async def publish(self, job_id: JobId, directory: Path) -> Cid:
         """Store and pin a result, read every block back, and return its CID. Safe to repeat.
 
-        Raises StoreFull, StoreUnavailable or TreeChanged (try again), UnpublishableTree (this job fails), and
-        BlockMissing if the store loses blocks that it has just taken.
+        Raises StoreFull, StoreUnavailable, also if blocks are lost that were just taken, or TreeChanged (try
+        again), and UnpublishableTree (this job fails).
         """
-        return (await asyncio.to_thread(self._publish, job_id, directory)).to_cid()
+        try:
+            return (await asyncio.to_thread(self._publish, job_id, directory)).to_cid()
+        except BlockMissing as error:
+            raise StoreUnavailable(
+                f"the store loses what it has just taken: check the disk under {self._store.root} ({error})"
+            ) from error
 
     async def unpin(self, job_id: JobId) -> bool:
         """Let go of a job's result; return whether it was kept."""
@@ -56,32 +62,53 @@ class Publisher:
         """Return how many more bytes the store would take."""
         return await asyncio.to_thread(self._store.free_bytes)
 
+    async def publish_file(self, name: JobId, data: bytes) -> Cid:
+        """Store and pin a small file as one raw block under ``name``.
+
+        What the name kept before is kept until the next one comes: others may have been told of it a moment
+        ago. Raises StoreFull or StoreUnavailable (try again).
+        """
+
+        def work() -> Cid:
+            root = hash_block(RAW, data)
+            with self._store.writer() as writer:
+                before = retention.pins(self._store).get(name)
+                writer.put(root.digest, data)
+                if before is not None and before != root:
+                    retention.pin(self._store, writer, JobId(f"{name}{BEFORE}"), before)
+                retention.pin(self._store, writer, name, root)
+            return root.to_cid()
+
+        return await asyncio.to_thread(work)
+
+    async def read_file(self, cid: Cid) -> bytes | None:
+        """Return a small file that ``publish_file`` stored, or None if it is not here any more."""
+
+        def work() -> bytes | None:
+            try:
+                return self._store.get(parse_cid(cid))
+            except (BlockMissing, InvalidCid):
+                return None
+
+        return await asyncio.to_thread(work)
+
     def _publish(self, job_id: JobId, directory: Path) -> BlockId:
-        # An import leaves alone what is stored already; a block that went bad since is found by reading back,
-        # removed, and written anew by the second round.
-        rounds = Retrying(
-            retry=retry_if_exception_type(BlockMissing),
-            stop=stop_after_attempt(2),
-            before_sleep=self._discard_bad_block,
-            reraise=True,
-        )
-        root = rounds(self._import_and_read_back, job_id, directory)
+        try:
+            root = self._import_and_read_back(job_id, directory)
+        except BlockMissing as error:
+            # An import leaves alone what is stored already, so a block that went bad since is found only by
+            # reading back; where there is one there may be more, and each of them is written anew.
+            self._log.warning("ipfs_block_lost", digest=error.key.hex(), problem=str(error))
+            root = self._import_and_read_back(job_id, directory, mend=True)
         again = cid_of(directory)
         if again != root.to_cid():
             raise TreeChanged(f"{directory} changed while it was published: {root} became {again}")
         return root
 
-    def _import_and_read_back(self, job_id: JobId, directory: Path) -> BlockId:
-        with self._store.writer() as writer:
+    def _import_and_read_back(self, job_id: JobId, directory: Path, *, mend: bool = False) -> BlockId:
+        with self._store.writer(mend=mend) as writer:
             root = import_tree(directory, writer)
             retention.pin(self._store, writer, job_id, root)
         for _ in walk(self._store, root, Scope.ALL):
             pass
         return root
-
-    def _discard_bad_block(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, BlockMissing):
-            self._log.warning("ipfs_block_lost", digest=error.key.hex(), problem=str(error))
-            with self._store.exclusive():
-                self._store.discard(error.key)

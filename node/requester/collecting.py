@@ -1,14 +1,15 @@
-"""Bringing a submitted result home: download from the provider's gateway, recompute the CID, keep the files.
+"""Bringing a submitted result home: download from the provider, recompute the CID, keep the files.
 
 Raises before anything is accepted: what cannot be had is Retryable, what is not as submitted is BadDelivery.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from node.chain.contracts import MarketContracts, Unreadable
+from node.destinations import Reach
 from node.errors import JobFailed, Retryable
 from node.job.deal import Deal
 from node.requester.patience import Patience
@@ -17,8 +18,8 @@ from node.requester.results import BadDelivery, result_folder, set_aside
 from node.requester.steps import Downloading, OnStep, Verified
 from node.types import Cid
 
-OnBytes = Callable[[int], None]
-"""Bytes received and verified so far."""
+OnBytes = Callable[[int, int | None], None]
+"""Bytes received and verified so far, and of how many, as far as that is known."""
 
 
 class NotDownloadable(Retryable):
@@ -34,8 +35,13 @@ class Delivery(Protocol):
         """Return a submitted data id as a CID. Raises NodeError if it is none that can be checked."""
         ...
 
-    async def fetch(self, gateway: str, cid: Cid, into: Path, on_bytes: OnBytes) -> None:
-        """Download a directory to ``into``, verifying every block; ``into`` appears only when complete.
+    async def fetch(
+        self, provider: str | None, gateways: Sequence[str], cid: Cid, into: Path, on_bytes: OnBytes
+    ) -> None:
+        """Download a directory to ``into`` from everywhere at once, verifying every block.
+
+        ``provider`` is the address that the provider published, ``gateways`` are the user's own. ``into``
+        appears only when complete; what a broken download has had is not loaded again.
 
         Raises Retryable if trying again may help.
         """
@@ -47,7 +53,10 @@ class Delivery(Protocol):
 
 
 class Collector:
-    """Downloads results and keeps them under the data directory."""
+    """Downloads results and keeps them under the data directory.
+
+    ``gateways`` are asked for a result beside the provider's own, which is used only within ``reach``.
+    """
 
     def __init__(
         self,
@@ -57,7 +66,11 @@ class Collector:
         delivery: Delivery,
         patience: Patience,
         on_step: OnStep,
+        reach: Reach,
+        gateways: Sequence[str] = (),
     ) -> None:
+        self._reach = reach
+        self._gateways = gateways
         self._data_dir = data_dir
         self._contracts = contracts
         self._delivery = delivery
@@ -74,7 +87,7 @@ class Collector:
         if user is None:
             raise NotDownloadable(f"the provider {provider} has published no address to download from")
         try:
-            return gateway_url(user.url)
+            return gateway_url(user.url, self._reach)
         except BadProviderUrl as error:
             raise NotDownloadable(str(error)) from error
 
@@ -104,9 +117,17 @@ class Collector:
         return await asyncio.to_thread(look)
 
     async def _download(self, deal: Deal, cid: Cid, folder: Path) -> None:
-        gateway = await self.gateway_of(deal)
+        provider = await self._provider_of(deal)
 
-        def tell(received_bytes: int) -> None:
-            self._on_step(Downloading(deal.deal_id, received_bytes))
+        def tell(received_bytes: int, total_bytes: int | None) -> None:
+            self._on_step(Downloading(deal.deal_id, received_bytes, total_bytes))
 
-        await self._delivery.fetch(gateway, cid, folder, tell)
+        await self._delivery.fetch(provider, self._gateways, cid, folder, tell)
+
+    async def _provider_of(self, deal: Deal) -> str | None:
+        try:
+            return await self.gateway_of(deal)
+        except NotDownloadable:
+            if not self._gateways:
+                raise
+            return None

@@ -5,7 +5,7 @@ amount. Logs are hints; what counts is what the deal, its agreement and its id s
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from node.chain.client import Chain
 from node.chain.contracts import MarketContracts, Unreadable
@@ -15,6 +15,7 @@ from node.job.deal import Deal, PaymentDirection, PaymentReason
 from node.requester.collecting import NotDownloadable
 from node.requester.proposals import Limits, Proposal, Request, cheapest, names_job, objections
 from node.requester.steps import OnStep, ProposalIgnored, ProposalSeen, printable
+from node.requester.track_record import TrackRecord
 from node.types import Address, DealId
 
 MAX_PROPOSALS = 256
@@ -34,6 +35,7 @@ class ProposalWatch:
         from_block: int,
         confirmations: int,
         gateway_of: Callable[[Deal], Awaitable[str]],
+        track_records: Mapping[Address, TrackRecord],
         on_step: OnStep,
     ) -> None:
         self._chain = chain
@@ -43,6 +45,7 @@ class ProposalWatch:
         self._from_block = from_block
         self._confirmations = confirmations
         self._gateway_of = gateway_of
+        self._track_records = track_records
         self._on_step = on_step
         self._logs = self._reader()
         self._seen: set[DealId] = set()
@@ -94,6 +97,11 @@ class ProposalWatch:
         """How many proposals could be taken."""
         return len(self._good)
 
+    @property
+    def providers(self) -> set[Address]:
+        """Whose proposals could be taken."""
+        return {proposal.deal.members.resource_provider for proposal in self._good.values()}
+
     def _reader(self) -> ConfirmedLogs:
         return ConfirmedLogs(
             self._chain,
@@ -137,7 +145,8 @@ class ProposalWatch:
             return
         self._good[event.deal_id] = proposal
         provider = deal.members.resource_provider
-        self._on_step(ProposalSeen(event.deal_id, provider, proposal.price_wei, proposal.locked_wei))
+        record = self._track_records.get(provider)
+        self._on_step(ProposalSeen(event.deal_id, provider, proposal.price_wei, proposal.locked_wei, record))
 
     def _ignore(self, deal_id: DealId, provider: Address, reason: str) -> None:
         step = ProposalIgnored(DealId(printable(deal_id, 64)), provider, printable(reason))

@@ -18,6 +18,10 @@ class RunState(StrEnum):
     PROVIDER_SILENT = "provider_silent"
     RESULT_REFUSED = "result_refused"
     NOT_DOWNLOADED = "not_downloaded"
+    REJECTED = "rejected"
+    """A mediator ruled against the provider: the payment came back."""
+    DISPUTED = "disputed"
+    """A mediator was asked for, as the user wanted; the run goes on with ``resume``."""
     ENDED = "ended"
     """The deal ended on chain in another way: withdrawn, judged by a mediator, or decided by a timeout."""
 
@@ -29,6 +33,8 @@ EXIT_CODES = {
     RunState.PROVIDER_SILENT: 1,
     RunState.RESULT_REFUSED: 1,
     RunState.NOT_DOWNLOADED: 3,
+    RunState.REJECTED: 1,
+    RunState.DISPUTED: 75,
     RunState.ENDED: 1,
 }
 

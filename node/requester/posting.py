@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 from node.chain.client import Chain
 from node.chain.contracts import MarketContracts
 from node.chain.events import JOB_ADDED, JobAdded, decode
-from node.chain.txmanager import Mined, TxIntent, TxOutcome
+from node.chain.resending import Transactions, send_while_wanted
+from node.chain.txmanager import Mined, TxIntent
 from node.errors import RefusedByPolicy, Retryable
 from node.job.spec import JobSpec
 from node.job.tunables import ALIASES
@@ -16,14 +16,6 @@ from node.requester.patience import Patience
 from node.requester.runs import Run
 from node.requester.steps import JobPosted, OnStep, printable
 from node.types import Address
-
-
-class Transactions(Protocol):
-    """The one way to send. The same intent id never sends twice, also after a restart."""
-
-    async def send(self, intent: TxIntent) -> TxOutcome:
-        """Return when the outcome is confirmed."""
-        ...
 
 
 def inputs_to_post(spec: JobSpec, typed: Iterable[str]) -> tuple[str, ...]:
@@ -63,11 +55,21 @@ async def post_job(
     patience: Patience,
     on_step: OnStep,
 ) -> Run:
-    """Post the run's job, or find the number it already got. Returns the run with its job number."""
-    call = contracts.run_job(run.module, run.inputs, run.requester)
-    outcome = await transactions.send(TxIntent(run.intent("run_job"), call))
+    """Post the run's job, or find the number it already got. Returns the run with its job number.
+
+    Raises TransactionFailed; the next call posts it anew, also after a transaction that was reverted.
+    """
+
+    async def unposted() -> bool:
+        return True
+
+    intent = TxIntent(run.intent("run_job"), contracts.run_job(run.module, run.inputs, run.requester))
+    outcome = (await send_while_wanted(transactions, intent, unposted)).outcome
     if not isinstance(outcome, Mined):
-        raise TransactionFailed(f"the job could not be posted: {printable(outcome.reason)}")
+        raise TransactionFailed(
+            f"the job could not be posted: {printable(outcome.reason)}; "
+            f"when that is mended: sdv-node run --resume {run.run_id}"
+        )
 
     async def find() -> JobAdded:
         block = outcome.block_number

@@ -8,12 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
-from node.job.deal import ZERO_ADDRESS, Agreement, AgreementState, Deal, MarketPlace, deal_id_for
+from node.job.amounts import tokens
+from node.job.deal import ZERO_ADDRESS, Agreement, AgreementState, Deal, MarketPlace
+from node.job.terms import MAX_LOCKED_WEI, binds, mediators_problem
 from node.types import Address, DealId, Wei
-
-SALTS = tuple(f"{number:08d}" for number in range(1, 17))
-"""A provider counts the salt up when somebody took its deal id first."""
-MAX_MULTIPLIED_COST = 2**128
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +81,16 @@ def objections(deal: Deal, agreement: Agreement, request: Request, limits: Limit
 
     ``now`` is the time of the newest block in seconds.
     """
-    return list(
-        chain(
-            _binding(deal, request),
-            _standing(deal, agreement, now),
-            _members(deal, request, limits),
-            _timeouts(deal, limits),
-            _pricing(deal, limits),
-        )
-    )
+    return [
+        *_binding(deal, request),
+        *_standing(deal, agreement, now),
+        *term_objections(deal, request, limits),
+    ]
+
+
+def term_objections(deal: Deal, request: Request, limits: Limits) -> Iterable[str]:
+    """Return what in a deal's own terms keeps us from agreeing, whoever agrees first."""
+    return chain(_members(deal, request, limits), _timeouts(deal, limits), _pricing(deal, limits))
 
 
 def cheapest(proposals: Iterable[Proposal]) -> Proposal | None:
@@ -104,13 +103,8 @@ def cheapest(proposals: Iterable[Proposal]) -> Proposal | None:
 
 
 def _binding(deal: Deal, request: Request) -> Iterable[str]:
-    for salt in SALTS:
-        expected = deal_id_for(
-            request.market, request.job_number, deal.members, deal.timeouts, deal.pricing, salt
-        )
-        if expected == deal.deal_id:
-            return
-    yield "its id does not follow from our job and its terms (forged, or written by another rule)"
+    if not binds(deal, request.market, request.job_number):
+        yield "its id does not follow from our job and its terms (forged, or written by another rule)"
 
 
 def _standing(deal: Deal, agreement: Agreement, now: int) -> Iterable[str]:
@@ -133,15 +127,9 @@ def _members(deal: Deal, request: Request, limits: Limits) -> Iterable[str]:
         yield "its solver is not the job manager"
     if members.resource_provider in {request.job_creator, ZERO_ADDRESS}:
         yield "its provider is nobody, or we ourselves"
-    judges = set(members.mediators)
-    if not judges:
-        yield "it names no mediator"
-    if len(judges) != len(members.mediators):
-        yield "it names a mediator twice"
-    if judges & {ZERO_ADDRESS, members.job_creator, members.resource_provider}:
-        yield "one of its mediators is nobody, or a party of the deal"
-    elif limits.mediators is not None and not judges <= limits.mediators:
-        yield "it names a mediator that is not on our list"
+    partial = mediators_problem(members, limits.mediators)
+    if partial is not None:
+        yield partial
 
 
 def _timeouts(deal: Deal, limits: Limits) -> Iterable[str]:
@@ -162,20 +150,20 @@ def _timeouts(deal: Deal, limits: Limits) -> Iterable[str]:
 
 
 def _pricing(deal: Deal, limits: Limits) -> Iterable[str]:
-    pricing = deal.pricing
+    pricing, most = deal.pricing, f"{tokens(limits.max_price_wei)} tokens"
     if pricing.instruction_price_wei > limits.max_price_wei:
-        yield f"its price of {pricing.instruction_price_wei} wei is above our {limits.max_price_wei} wei"
+        yield f"its price of {tokens(pricing.instruction_price_wei)} is above our {most}"
     if pricing.payment_collateral_wei < pricing.instruction_price_wei:
         yield "its payment collateral does not cover its price"
     if pricing.payment_collateral_wei > limits.max_price_wei:
-        yield (
-            f"its payment collateral of {pricing.payment_collateral_wei} wei is above our "
-            f"{limits.max_price_wei} wei"
-        )
+        yield f"its payment collateral of {tokens(pricing.payment_collateral_wei)} is above our {most}"
     collateral_wei = deal.timeouts.judge_results.collateral_wei
     if collateral_wei > limits.max_collateral_wei:
-        yield f"its collateral of {collateral_wei} wei is above our {limits.max_collateral_wei} wei"
+        yield (
+            f"its collateral of {tokens(collateral_wei)} is above our "
+            f"{tokens(limits.max_collateral_wei)} tokens"
+        )
     if pricing.mediation_fee_wei > limits.max_price_wei:
-        yield f"its mediation fee of {pricing.mediation_fee_wei} wei is above our {limits.max_price_wei} wei"
-    if pricing.instruction_price_wei * pricing.results_collateral_multiple >= MAX_MULTIPLIED_COST:
+        yield f"its mediation fee of {tokens(pricing.mediation_fee_wei)} is above our {most}"
+    if pricing.instruction_price_wei * pricing.results_collateral_multiple >= MAX_LOCKED_WEI:
         yield "its results collateral is beyond what the provider could ever lock"

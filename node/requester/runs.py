@@ -10,10 +10,17 @@ import re
 import secrets
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from pydantic import TypeAdapter
 
 from node.errors import NodeError
+from node.job.deal import Deal
+from node.requester.checking import Check
 from node.types import Address, DealId
+
+Matching = Literal["both", "propose", "hire"]
+"""How a deal is come by: by proposals, by hiring on a published offer, or by whichever is cheaper."""
 
 MAX_RECORD_BYTES = 64 * 1024
 _RUN_ID = re.compile(r"[0-9a-f]{12}")
@@ -27,7 +34,11 @@ class UnknownRun(NodeError):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What was asked, where, and how far it came. The chain knows the rest."""
+    """What was asked, where, and how far it came. The chain knows the rest.
+
+    ``hire`` is the deal to which we agree first: nobody else could tell its terms before that is mined.
+    ``passed_over`` are the providers that were hired and stayed silent. ``provider`` is the one asked for.
+    """
 
     run_id: str
     chain_id: int
@@ -39,6 +50,11 @@ class Run:
     from_block: int
     job_number: int | None = None
     deal_id: DealId | None = None
+    provider: Address | None = None
+    matching: Matching = "propose"
+    hire: Deal | None = None
+    passed_over: tuple[Address, ...] = ()
+    check: Check = "never"
 
     @property
     def number(self) -> int:
@@ -87,8 +103,7 @@ class RunRecords:
             )
         try:
             with (self._root / f"{run_id}.json").open("rb") as file:
-                document = json.loads(file.read(MAX_RECORD_BYTES))
-            return _run(document)
+                return _run(file.read(MAX_RECORD_BYTES))
         except FileNotFoundError as error:
             raise UnknownRun(
                 f"there is no run {run_id} in {self._root}: check the id and the data directory"
@@ -97,14 +112,12 @@ class RunRecords:
             raise UnknownRun(f"the record of run {run_id} in {self._root} cannot be read: {error}") from error
 
 
-def _run(document: Any) -> Run:
-    if not isinstance(document, dict) or document.keys() != {field.name for field in fields(Run)}:
+def _run(data: bytes) -> Run:
+    """Read a record, also one of an earlier version, which lacks the newer fields."""
+    document = json.loads(data)
+    if not isinstance(document, dict) or document.keys() - {field.name for field in fields(Run)}:
         raise ValueError("its fields are not those of a run")
-    numbers = (document["chain_id"], document["max_price_wei"], document["from_block"])
-    if not all(type(number) is int and number >= 0 for number in numbers):
-        raise ValueError("a number of it is not a whole number")
-    inputs = document["inputs"]
-    texts = (document["run_id"], document["controller"], document["requester"], document["module"])
-    if not isinstance(inputs, list) or not all(isinstance(text, str) for text in (*texts, *inputs)):
-        raise ValueError("a text of it is not text")
-    return Run(**document | {"inputs": tuple(inputs)})
+    run: Run = TypeAdapter(Run).validate_json(data, strict=True)
+    if min(run.chain_id, run.max_price_wei, run.from_block) < 0:
+        raise ValueError("a number of it is negative")
+    return run

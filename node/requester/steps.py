@@ -3,12 +3,16 @@
 Owns no decision. Text that came from a provider is already made safe to print (``printable``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.job.deal import AgreementState
 from node.job.progress import Progress
+from node.requester.track_record import TrackRecord
 from node.types import Address, Cid, DealId, TxHash, Wei
+
+SHOWN_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,36 @@ class JobPosted:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """What stands of a run that is picked up: ``state`` is the deal's, None while our half is not agreed."""
+
+    run_id: str
+    number: int | None
+    deal_id: DealId | None
+    provider: Address | None
+    state: AgreementState | None
+    locked_wei: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class OfferFound:
+    """A provider's published, signed and fresh offer is within our limits."""
+
+    provider: Address
+    price_wei: Wei
+    locked_wei: Wei
+    record: TrackRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferIgnored:
+    """A listed provider, and why it is not hired."""
+
+    provider: Address
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalSeen:
     """A provider offers to do the job on terms within our limits."""
 
@@ -34,6 +68,7 @@ class ProposalSeen:
     provider: Address
     price_wei: Wei
     locked_wei: Wei
+    record: TrackRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +82,39 @@ class ProposalIgnored:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The proposal that is agreed next."""
+    """The proposal or offer that is agreed next."""
 
     deal_id: DealId
     provider: Address
     price_wei: Wei
     out_of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hired:
+    """We agreed first: ``locked_wei`` of ours waits for the provider, until block time ``closes_at``."""
+
+    deal_id: DealId
+    provider: Address
+    locked_wei: Wei
+    closes_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class HireRefused:
+    """The provider says that it does not take the hire; when its time to agree is over, all comes back."""
+
+    provider: Address
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HireLapsed:
+    """The provider did not agree in time; ``returned_wei`` came back."""
+
+    deal_id: DealId
+    provider: Address
+    returned_wei: Wei
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +131,14 @@ class Rendering:
 
     deal_id: DealId
     progress: Progress
+    left_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """The provider says that the result is rendered, and that it sees to it that it can be fetched."""
+
+    deal_id: DealId
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +152,11 @@ class ResultSubmitted:
 
 @dataclass(frozen=True, slots=True)
 class Downloading:
-    """Bytes of the result that were received and verified so far."""
+    """Bytes of the result that were received and verified so far, and of how many, if that is known yet."""
 
     deal_id: DealId
     received_bytes: int
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +169,69 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckDrawn:
+    """Of the runs of which a share is checked, whether this one is."""
+
+    checked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """The job is computed again here, before its result is accepted."""
+
+    deal_id: DealId
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedHere:
+    """What computing the job again found; ``evidence`` is the folder it rests on."""
+
+    deal_id: DealId
+    reason: str
+    evidence: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Disputed:
+    """A mediator was asked for, whose fee of ``fee_wei`` we pay whatever the ruling."""
+
+    deal_id: DealId
+    reason: str
+    fee_wei: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class MediatorAwaited:
+    """This mediator was drawn and may rule until block time ``over_at``."""
+
+    deal_id: DealId
+    mediator: Address | None
+    over_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediatorSilent:
+    """A mediator did not rule in time and was passed over."""
+
+    deal_id: DealId
+    mediator: Address | None
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The result is accepted on chain and the provider is paid."""
 
     deal_id: DealId
     tx_hash: TxHash | None
     paid_wei: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDropped:
+    """A download goes on without this source."""
+
+    source: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +251,39 @@ class Failed:
 
 Step = (
     Started
+    | Resumed
+    | OfferFound
+    | OfferIgnored
     | JobPosted
     | ProposalSeen
     | ProposalIgnored
     | Chosen
+    | Hired
+    | HireRefused
+    | HireLapsed
     | DealAgreed
     | Rendering
+    | Publishing
     | ResultSubmitted
     | Downloading
     | Verified
+    | CheckDrawn
+    | Checking
+    | CheckedHere
+    | Disputed
+    | MediatorAwaited
+    | MediatorSilent
     | Accepted
+    | SourceDropped
     | Waiting
     | Failed
 )
 OnStep = Callable[[Step], None]
+
+
+def reasons(ignored: Sequence[ProposalIgnored | OfferIgnored]) -> str:
+    """Return why the first few of them could not be taken, in one line."""
+    return printable("; ".join(f"{step.provider}: {step.reason}" for step in ignored[:SHOWN_REASONS]))
 
 
 def printable(text: str, limit: int = 400) -> str:

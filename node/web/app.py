@@ -5,7 +5,7 @@ content comes from the routes handed in. Nothing here changes the node.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Final
 
@@ -17,8 +17,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from node.job.phase import Phase
+from node.journal.ledger_rows import JobFilter
 from node.observe.health import Health, HealthReport
 from node.observe.metrics import Metrics
+from node.types import Address
 from node.web.events import EventStreams
 from node.web.guard import Guard
 from node.web.server import Listener, listen, serve, serve_on
@@ -29,6 +32,8 @@ __all__ = ["Listener", "StatusSource", "build_app", "listen", "serve", "serve_on
 MAX_JOBS: Final = 200
 DEFAULT_JOBS: Final = 50
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}")
+_SECONDS: Final = re.compile(r"[0-9]{1,11}")
 _STATIC: Final = {
     "index.html": "text/html; charset=utf-8",
     "app.css": "text/css; charset=utf-8",
@@ -48,7 +53,7 @@ def build_app(
     health: Health,
     *,
     allowed_hosts: Iterable[str] = (),
-    max_event_clients: int = 32,
+    max_event_clients: int = 64,
 ) -> Starlette:
     """Return the application. ``allowed_hosts`` are the names, without port, this node is reached under."""
     pages = _Pages(source, metrics, health, EventStreams(source, max_clients=max_event_clients))
@@ -100,7 +105,7 @@ class _Pages:
         before = request.query_params.get("before")
         if before is not None and (not _JOB_ID.fullmatch(before) or await self._source.job(before) is None):
             raise HTTPException(400, "before must be the job_id of a job of this node, such as j17")
-        jobs = await self._source.jobs(limit, before)
+        jobs = await self._source.jobs(limit, before, _chosen(request.query_params))
         more = jobs[-1]["job_id"] if len(jobs) == limit else None
         return JSONResponse({"jobs": wire(jobs), "next_before": more})
 
@@ -130,6 +135,21 @@ def _limit(text: str | None) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_JOBS:
         raise HTTPException(400, f"limit must be a whole number from 1 to {MAX_JOBS}")
     return int(text)
+
+
+def _chosen(query: Mapping[str, str]) -> JobFilter:
+    phase, requester, since = (query.get(name) for name in ("phase", "requester", "since"))
+    if phase is not None and phase not in set(Phase):
+        raise HTTPException(400, f"phase must be one of {', '.join(Phase)}")
+    if requester is not None and not _ADDRESS.fullmatch(requester):
+        raise HTTPException(400, "requester must be 0x and 40 hex digits")
+    if since is not None and not _SECONDS.fullmatch(since):
+        raise HTTPException(400, "since must be whole seconds since 1970")
+    return JobFilter(
+        phase=phase,
+        requester=Address(requester.lower()) if requester else None,
+        since=float(since) if since else None,
+    )
 
 
 def _health(report: HealthReport) -> Response:

@@ -1,7 +1,8 @@
 """Server-sent events: the engine's changes, pushed to a bounded number of readers.
 
-Each reader has its own bounded queue; one that does not keep up is dropped and reconnects for a fresh start,
-so a slow reader never costs the engine memory or time.
+Each change is asked for and encoded once, however many read it. Each reader has its own bounded queue; one
+that does not keep up is dropped and reconnects for a fresh start, so a slow reader never costs the engine
+memory or time.
 """
 
 import asyncio
@@ -24,6 +25,20 @@ _HEADERS: Final = [
 _BEAT: Final = b": still here\nevent: beat\ndata: {}\n\n"
 
 
+class _Reader:
+    """What one reader has still to be sent. ``over`` is set when it fell behind or nothing more comes."""
+
+    def __init__(self, backlog: int) -> None:
+        self.chunks: asyncio.Queue[bytes] = asyncio.Queue(backlog)
+        self.over: Final = asyncio.Event()
+
+    def push(self, chunk: bytes) -> None:
+        try:
+            self.chunks.put_nowait(chunk)
+        except asyncio.QueueFull:
+            self.over.set()
+
+
 class EventStreams:
     """All open streams of one application."""
 
@@ -31,7 +46,7 @@ class EventStreams:
         self,
         source: StatusSource,
         *,
-        max_clients: int = 32,
+        max_clients: int = 64,
         backlog: int = 256,
         heartbeat_s: float = 15.0,
         stalled_after_s: float = 30.0,
@@ -42,6 +57,8 @@ class EventStreams:
         self._heartbeat_s: Final = heartbeat_s
         self._stalled_after_s: Final = stalled_after_s
         self._open: Final[set[asyncio.Task[None]]] = set()
+        self._readers: Final[set[_Reader]] = set()
+        self._pump: asyncio.Task[None] | None = None
 
     @property
     def clients(self) -> int:
@@ -66,21 +83,52 @@ class EventStreams:
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve one reader until it leaves, falls behind, the source ends or ``close`` is called."""
-        queue: asyncio.Queue[bytes] = asyncio.Queue(self._backlog)
-        writing = asyncio.create_task(self._write_all(queue, send))
-        tasks = (writing, asyncio.create_task(self._fill(queue)), asyncio.create_task(_disconnected(receive)))
+        reader = _Reader(self._backlog)
+        pump = self._join(reader)
+        writing = asyncio.create_task(self._write_all(reader.chunks, send))
+        over = asyncio.create_task(reader.over.wait())
+        gone = asyncio.create_task(_disconnected(receive))
         self._open.add(writing)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((writing, over, gone), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._open.discard(writing)
-            for task in tasks:
+            for task in (writing, over, gone):
                 task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        for outcome in outcomes:
+            outcomes = await asyncio.gather(writing, over, gone, return_exceptions=True)
+            await self._leave(reader)
+        broken = pump.exception() if pump.done() and not pump.cancelled() else None
+        for outcome in (*outcomes, broken):
             # A reader that stalled (TimeoutError) or left is ordinary; anything else is ours to hear about.
             if isinstance(outcome, Exception) and not isinstance(outcome, OSError):
                 raise outcome
+
+    def _join(self, reader: _Reader) -> "asyncio.Task[None]":
+        self._readers.add(reader)
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._push_all())
+        return self._pump
+
+    async def _leave(self, reader: _Reader) -> None:
+        self._readers.discard(reader)
+        if not self._readers and self._pump is not None:
+            pump, self._pump = self._pump, None
+            pump.cancel()
+            await asyncio.wait([pump])
+
+    async def _push_all(self) -> None:
+        """Hand every change to every reader; when the source ends, so do they."""
+        try:
+            async with contextlib.aclosing(_closeable(self._source.subscribe())) as changes:
+                async for change in changes:
+                    chunk = _encode(change["type"], change["data"])
+                    for reader in self._readers:
+                        reader.push(chunk)
+        finally:
+            # One that the last reader's leaving ends says nothing to those who have come since.
+            if self._pump is asyncio.current_task():
+                for reader in self._readers:
+                    reader.over.set()
 
     async def _write_all(self, queue: "asyncio.Queue[bytes]", send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -94,15 +142,6 @@ class EventStreams:
                     chunk = await queue.get()
             except TimeoutError:
                 chunk = _BEAT
-
-    async def _fill(self, queue: "asyncio.Queue[bytes]") -> None:
-        """Queue every change; return when the source ends or the reader has fallen behind."""
-        async with contextlib.aclosing(_closeable(self._source.subscribe())) as changes:
-            async for change in changes:
-                try:
-                    queue.put_nowait(_encode(change["type"], change["data"]))
-                except asyncio.QueueFull:
-                    return
 
 
 class _Stream(Response):

@@ -1,8 +1,8 @@
 """What every request passes before a route sees it, and what every answer carries.
 
-Reading only (GET and HEAD), a Host header that names this node, and headers that keep a browser from running
-anything but the page that ships with the node. Content and health routes answer under any name: they hold
-nothing that a foreign page could not fetch for itself.
+Reading only (GET and HEAD, and OPTIONS for content), a Host header that names this node, and headers that
+keep a browser from running anything but the page that ships with the node. Content and health routes answer
+under any name: they hold nothing that a foreign page could not fetch for itself.
 """
 
 import ipaddress
@@ -23,7 +23,8 @@ _CONTENT_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'; "
     "sandbox allow-same-origin"
 )
-_ANY_NAME: Final = ("/ipfs/", "/livez", "/readyz")
+_CONTENT: Final = "/ipfs/"
+_ANY_NAME: Final = (_CONTENT, "/livez", "/readyz")
 
 
 class Guard:
@@ -49,11 +50,13 @@ class Guard:
         await (refusal or self._app)(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope, path: str) -> JSONResponse | None:
-        if scope["method"] not in {"GET", "HEAD"}:
+        # A foreign page's script asks before it reads: content answers that for itself, nothing else does.
+        allowed = ("GET", "HEAD", "OPTIONS") if path.startswith(_CONTENT) else ("GET", "HEAD")
+        if scope["method"] not in allowed:
             return JSONResponse(
                 {"error": f"method {scope['method']} is not allowed here: this interface only reads"},
                 405,
-                {"Allow": "GET, HEAD"},
+                {"Allow": ", ".join(allowed)},
             )
         host = Headers(scope=scope).get("host", "")
         if path.startswith(_ANY_NAME) or self._is_ours(host):
@@ -85,7 +88,7 @@ def _without_port(host: str) -> str:
 
 
 def _protect(headers: MutableHeaders, path: str) -> None:
-    content = path.startswith("/ipfs/")
+    content = path.startswith(_CONTENT)
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
     headers["Content-Security-Policy"] = _CONTENT_POLICY if content else _PAGE_POLICY

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
+from node.journal.ledger_rows import JobFilter
+
 
 class StatusSource(Protocol):
     """The running node as seen from outside. Snapshots are plain JSON values and are cheap to take."""
@@ -11,8 +13,10 @@ class StatusSource(Protocol):
         """Return the whole node's state."""
         ...
 
-    async def jobs(self, limit: int, before: str | None) -> list[dict[str, Any]]:
-        """Return up to ``limit`` jobs, newest first, older than ``before``; timelines may be empty."""
+    async def jobs(
+        self, limit: int, before: str | None, chosen: JobFilter | None = None
+    ) -> list[dict[str, Any]]:
+        """Return up to ``limit`` of the chosen jobs, newest first, older than ``before``."""
         ...
 
     async def job(self, job_id: str) -> dict[str, Any] | None:

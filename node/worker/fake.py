@@ -1,41 +1,41 @@
-"""A renderer without models, for tests and benchmarks: the same stages, files and names in milliseconds.
+"""A renderer without models, for tests and benchmarks: stages, files and names of a real one in milliseconds.
 
-Never offered to the market and not in ``config/models.toml``: only the profile name ``fake`` or ``fake:<ms>``
-(how long a job takes; 50 by default) selects it. A prompt may ask for a fault with one of the words in
-``FAULTS``, so that supervision can be tested without a broken GPU.
+A finished stage is durable and is not computed again, as the real renderer's are; the last one is the
+encoding, which needs no device. Never offered to the market and not in ``config/models.toml``: only the
+profile name ``fake`` or ``fake:<ms>`` (how long a job takes, 50 by default) selects it. A prompt may ask for
+faults (``fake_faults``), and for larger files with ``size:<bytes>``.
 """
 
 import hashlib
-import os
 import re
 import shutil
-import signal
 import struct
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
-from node.errors import JobFailed, Misconfigured, OutOfMemory
+from node.errors import Misconfigured
+from node.job.manifest import Manifest, class_name, digest
+from node.job.outputs import expected_outputs, image_path
 from node.job.progress import Progress
 from node.job.spec import JobSpec
+from node.job.stages import computed_stages
 from node.pipeline import results
+from node.pipeline.clip_order import WriteClip
+from node.worker.fake_faults import faults_of, spoils_result, strike
 
 FRAMES = 25
-_NAME = re.compile(r"fake(?::([0-9]{1,6}))?")
+_NAME = re.compile(r"fake(?:-gpu)?(?::([0-9]{1,6}))?")
+_SIZE = re.compile(r"size:([0-9]{1,8})")
 _DEFAULT_MS = 50
 _STEPS = 5
-_HANG_S = 3600.0
 _STILL_STEP = 2
-FAULTS = (
-    "fault:crash",
-    "fault:crash-once",
-    "fault:hang",
-    "fault:freeze",
-    "fault:refuse",
-    "fault:disk",
-    "fault:memory",
-)
+_ENCODE_STEP = _STEPS
+STAGES = {_STILL_STEP: "still", 4: "frames", _ENCODE_STEP: "encoded"}
+"""The durable stages, by the last step of each."""
 
 
 def is_fake(profile: str) -> bool:
@@ -43,10 +43,18 @@ def is_fake(profile: str) -> bool:
     return _NAME.fullmatch(profile) is not None
 
 
-class FakeRenderer:
-    """Writes small deterministic files in the real layout; the class is ``fake``."""
+def asks_for_gpu(profile: str) -> bool:
+    """Tell whether a fake profile is one that says it needs a card, so that its gate can be tested."""
+    return is_fake(profile) and profile.startswith("fake-gpu")
 
-    determinism_class = "fake"
+
+class FakeRenderer:
+    """Writes small deterministic files in the real layout; its class is the same on every machine."""
+
+    class_parts: Mapping[str, str] = MappingProxyType(
+        {"pipeline": "fake", "profile": "fake", "weights": digest({})}
+    )
+    determinism_class = class_name(class_parts)
 
     def __init__(self, profile: str) -> None:
         match = _NAME.fullmatch(profile)
@@ -57,65 +65,109 @@ class FakeRenderer:
     def render(
         self, spec: JobSpec, job_dir: Path, on_progress: Callable[[Progress], None]
     ) -> results.Finished:
-        """Write the result directory. Raises JobFailed, OutOfMemory or OSError if the prompt asks for it."""
+        """Write the result directory. Raises what the prompt asks for."""
+        return self.start(spec, job_dir, on_progress)()
+
+    def start(
+        self,
+        spec: JobSpec,
+        job_dir: Path,
+        on_progress: Callable[[Progress], None],
+        write_clip: WriteClip | None = None,
+    ) -> Callable[[], results.Finished]:
+        """Do all but the encoding and return what does that. Nothing here is real enough to be encoded."""
+        del write_clip
         finished = results.read_result(job_dir, spec)
         if finished is not None:
-            return finished
+            return lambda: finished
         work = job_dir / results.WORK
         work.mkdir(parents=True, exist_ok=True)
-        for step in range(1, _STEPS + 1):
-            time.sleep(self._duration_s / _STEPS)
-            still = _write_still(spec, work, job_dir) if step == _STILL_STEP else None
-            on_progress(Progress("fake", step, _STEPS, step / _STEPS, still))
+        faults = faults_of(spec.prompt)
+        strike(faults, "start", job_dir)
+        for step in range(1, _ENCODE_STEP):
+            self._step(spec, job_dir, step, on_progress)
             if step == _STILL_STEP:
-                _fail_as_asked(spec.prompt.split(" "), work)
-        sources = {path: _write(spec, work, path) for path in results.expected_outputs(spec, FRAMES)}
-        outputs = [results.describe_output(path, source) for path, source in sources.items()]
-        document = results.manifest(
-            spec,
-            profile="fake",
-            determinism_class=self.determinism_class,
-            class_parts={"pipeline": "fake"},
-            weights={},
-            stages={output.path: output.sha256 for output in outputs},
-            outputs=outputs,
+                strike(faults, "still", job_dir)
+            if step == _STILL_STEP + 1:
+                strike(faults, "frames", job_dir)
+        return partial(self._finish, spec, job_dir, on_progress)
+
+    def _step(self, spec: JobSpec, job_dir: Path, step: int, on_progress: Callable[[Progress], None]) -> None:
+        work = job_dir / results.WORK
+        stage = next(name for last, name in STAGES.items() if step <= last)
+        if not _durable(work, stage):
+            time.sleep(self._duration_s / _STEPS)
+            if step in STAGES:
+                keep_stage(spec, work, stage)
+        still = _still(work, job_dir) if step == _STILL_STEP else None
+        on_progress(
+            Progress("encode" if step == _ENCODE_STEP else "fake", step, _STEPS, step / _STEPS, still)
         )
-        results.write_result(job_dir, spec, document, sources)
+
+    def _finish(
+        self, spec: JobSpec, job_dir: Path, on_progress: Callable[[Progress], None]
+    ) -> results.Finished:
+        work = job_dir / results.WORK
+        faults = faults_of(spec.prompt)
+        strike(faults, "encoded", job_dir)
+        self._step(spec, job_dir, _ENCODE_STEP, on_progress)
+        sources = {path: work / path for path in expected_outputs(spec, FRAMES)}
+        outputs = [results.describe_output(path, source) for path, source in sources.items()]
+        manifest = Manifest(
+            module=spec.module,
+            profile="fake",
+            inputs=spec.tunables(),
+            notes=spec.notes,
+            determinism_class=self.determinism_class,
+            class_parts=self.class_parts,
+            weights={},
+            stages={stage: _digest(spec, stage).hex() for stage in computed_stages(spec)}
+            | {output.path: output.sha256 for output in outputs},
+            outputs=tuple(outputs),
+        )
+        results.write_result(job_dir, spec, manifest, sources)
+        if spoils_result(faults, job_dir):
+            (job_dir / results.RESULT / outputs[-1].path).write_bytes(b"garbage")
         shutil.rmtree(work, ignore_errors=True)
         return results.Finished(job_dir / results.RESULT, tuple(sources), self.determinism_class)
 
 
-def _fail_as_asked(words: list[str], work: Path) -> None:
-    marker = work / "crashed"
-    if "fault:crash-once" in words and not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if "fault:crash" in words:
-        os.kill(os.getpid(), signal.SIGKILL)
-    if "fault:hang" in words:
-        time.sleep(_HANG_S)
-    if "fault:freeze" in words:
-        os.kill(os.getpid(), signal.SIGSTOP)
-    if "fault:refuse" in words:
-        raise JobFailed("the prompt asked for a refusal")
-    if "fault:disk" in words:
-        raise OSError("the prompt asked for a broken disk")
-    if "fault:memory" in words:
-        raise OutOfMemory("the prompt asked for too little memory", needed_bytes=2 * 10**9, free_bytes=10**9)
+def keep_stage(spec: JobSpec, work: Path, stage: str) -> None:
+    """Compute a stage and make it durable: its files first, then the mark that they are whole."""
+    first = image_path(1)
+    outputs = expected_outputs(spec, FRAMES)
+    files = {"still": [first], "frames": ["frames"], "encoded": [path for path in outputs if path != first]}
+    for path in files[stage]:
+        file = work / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        digest = _digest(spec, path)
+        content = _png(digest[:3]) if path.endswith(".png") else b"fake " + digest + _ballast(spec, digest)
+        results.write_durably(file, content)
+    results.write_durably(_mark(work, stage), b"")
 
 
-def _write_still(spec: JobSpec, work: Path, job_dir: Path) -> str:
-    """Write the first still and return its path from the job's directory, as the real renderer tells it."""
-    return _write(spec, work, results.image_path(1)).relative_to(job_dir).as_posix()
+def _durable(work: Path, stage: str) -> bool:
+    return _mark(work, stage).exists()
 
 
-def _write(spec: JobSpec, work: Path, path: str) -> Path:
+def _mark(work: Path, stage: str) -> Path:
+    return work / f"{stage}.done"
+
+
+def _still(work: Path, job_dir: Path) -> str:
+    """Return the first still's path from the job's directory, as the real renderer tells it."""
+    return (work / image_path(1)).relative_to(job_dir).as_posix()
+
+
+def _digest(spec: JobSpec, path: str) -> bytes:
     inputs = repr(sorted(spec.tunables().items()))
-    digest = hashlib.sha256(f"{inputs} {path}".encode()).digest()
-    file = work / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(_png(digest[:3]) if path.endswith(".png") else b"fake " + digest)
-    return file
+    return hashlib.sha256(f"{inputs} {path}".encode()).digest()
+
+
+def _ballast(spec: JobSpec, digest: bytes) -> bytes:
+    """Return as many more bytes as the prompt asks for, which no compression makes fewer."""
+    size = next((match[1] for word in spec.prompt.split(" ") if (match := _SIZE.fullmatch(word))), "0")
+    return hashlib.shake_256(digest).digest(int(size))
 
 
 def _png(colour: bytes) -> bytes:

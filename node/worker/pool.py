@@ -1,33 +1,40 @@
-"""The pool: what the engine asks to render. One worker, one job at a time, the others wait in order.
+"""The pool: what the engine asks to render. Each job goes to the first free slot, in order of arrival.
 
-Owns replacement, the one retry after a worker's death and the quarantine of inputs that kill workers. A job
-resumes from the stages its directory already holds, so a retry and a restart give the same bytes.
+Owns the queue, the retry after a worker's death, the quarantine of inputs that kill workers and the check of
+what they deliver. A job resumes from the stages its directory already holds, so a retry and a restart give
+the same bytes.
 """
 
 import asyncio
-import hashlib
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import bisect
+import itertools
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
 from node.clock import Clock, SystemClock
-from node.errors import JobFailed, Retryable
+from node.errors import Retryable
 from node.job.progress import Progress
 from node.job.spec import JobSpec
 from node.pipeline.profiles import load_profile
-from node.pipeline.results import RESULT, Finished, read_result
+from node.pipeline.results import Finished
 from node.types import JobId
+from node.worker import checking
+from node.worker.checking import BadResult
+from node.worker.deaths import REMEDIES, Cause, WorkerDied
 from node.worker.fake import is_fake
-from node.worker.process import WorkerDied, WorkerProcess
-from node.worker.settings import WorkerSettings
+from node.worker.process import SpawnedWorker
+from node.worker.quarantine import Quarantine
+from node.worker.remote import RemoteWorker
+from node.worker.settings import Place, WorkerSettings
+from node.worker.slot import Slot, Worker
 
-_DEADLY = 2
-_REMEMBERED_INPUTS = 10_000
+_LEFT_FOR_S = 7 * 86400.0
+"""How long a job's stages stay in a folder shared with another user when nobody asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +46,20 @@ class RenderedFiles:
     determinism_class: str
 
 
+@dataclass(order=True, slots=True)
+class _Ticket:
+    """A place in the queue. A job whose worker died keeps its number, and so goes first."""
+
+    arrival: int
+    slot: asyncio.Future[Slot] = field(compare=False)
+
+
 class WorkerPool:
-    """One supervised worker for one profile.
+    """Supervised workers for one profile, one at each place.
 
     Raises Misconfigured if there is no such profile. ``start`` returns at once; ``ready`` and
-    ``determinism_class`` follow when the models are loaded.
+    ``determinism_class`` follow when the models of a first worker are loaded. ``on_death`` hears of each
+    worker that a job lost. ``barred`` tells why no job may begin at a place now, or None.
     """
 
     def __init__(
@@ -53,6 +69,9 @@ class WorkerPool:
         data_dir: Path,
         settings: WorkerSettings | None = None,
         clock: Clock | None = None,
+        places: Sequence[Place] = (Place(),),
+        on_death: Callable[[Cause], None] = lambda _: None,
+        barred: Callable[[Place], str | None] = lambda _: None,
     ) -> None:
         if not is_fake(profile):
             load_profile(profile)
@@ -60,48 +79,60 @@ class WorkerPool:
         self._data_dir = data_dir
         self._settings = settings or WorkerSettings()
         self._clock = clock or SystemClock()
-        self._worker: WorkerProcess | None = None
-        self._changed = asyncio.Condition()
-        self._turn = asyncio.Lock()
-        self._keeper: asyncio.Task[None] | None = None
-        self._deaths: dict[str, list[str]] = {}
-        self._current_job: JobId | None = None
-        self._waiting = 0
-        self._starts = 0
-        self._failed_starts = 0
-        self._problem: str | None = None
+        self._on_death = on_death
+        self._barred = barred
+        self._slots = [
+            Slot(place, self._hire, self._settings, self._clock, self._hand_out) for place in places
+        ]
+        self._running = False
+        self._quarantine: Quarantine | None = None
+        self._arrivals = itertools.count()
+        self._queue: list[_Ticket] = []
+        self._rendering: dict[Path, asyncio.Future[None]] = {}
+        self._begun: set[JobId] = set()
         self._log = structlog.get_logger()
-        self.determinism_class: str | None = None
+        self._known_class: str | None = None
 
     @property
     def ready(self) -> bool:
         """Whether a worker with loaded models is there."""
-        return self._worker is not None
+        return any(slot.ready for slot in self._slots)
+
+    @property
+    def ready_slots(self) -> int:
+        """How many workers with loaded models are there."""
+        return sum(slot.ready for slot in self._slots)
+
+    @property
+    def determinism_class(self) -> str | None:
+        """The class of the first slot that has told it; None before."""
+        now = next((found for slot in self._slots if (found := slot.determinism_class)), None)
+        self._known_class = now or self._known_class
+        return self._known_class
 
     async def start(self) -> None:
-        """Begin to keep a worker alive."""
-        if self._keeper is None:
+        """Begin to keep the workers alive."""
+        if not self._running:
+            self._running = True
             self._data_dir.mkdir(parents=True, exist_ok=True)
-            self._keeper = asyncio.create_task(self._keep_worker())
+            self._quarantine = await asyncio.to_thread(Quarantine, self._data_dir)
+            for exchange in {slot.place.standalone.exchange for slot in self._slots if slot.place.standalone}:
+                await asyncio.to_thread(checking.sweep, exchange, _LEFT_FOR_S, self._clock.now())
+            for slot in self._slots:
+                slot.start()
 
     async def stop(self) -> None:
-        """End the worker, whatever it does; a job in flight resumes from its finished stages another time."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.wait([keeper])
-        async with self._changed:
-            self._changed.notify_all()
-        if self._worker is not None:
-            await self._worker.end("the pool was stopped", gently=True)
-            self._worker = None
+        """End the workers, whatever they do; jobs in flight go on from their finished stages another time."""
+        self._running = False
+        self._hand_out()
+        await asyncio.gather(*(slot.stop() for slot in self._slots))
 
     async def wait_ready(self) -> None:
-        """Wait until a worker is ready.
+        """Wait until a worker is free.
 
         Raises Retryable when several starts in a row have failed or the pool is not running.
         """
-        await self._ready_worker()
+        self._give_back(await self._turn(next(self._arrivals)))
 
     async def render(
         self,
@@ -115,133 +146,181 @@ class WorkerPool:
         Raises JobFailed if the job cannot be computed or its inputs killed two workers, Retryable if this
         machine could not do it now.
         """
-        finished = read_result(job_dir, spec)
-        if finished is not None:
-            return _files(finished)
-        self._waiting += 1
+        arrival = next(self._arrivals)
+        # Two workers in one directory would spoil each other's stages.
+        while (first := self._rendering.get(job_dir)) is not None:
+            await asyncio.wait([first])
+        over = self._rendering[job_dir] = asyncio.get_running_loop().create_future()
         try:
-            await self._turn.acquire()
+            finished = await self._finished(job_dir, spec)
+            while finished is None:
+                finished = await self._try(arrival, job_id, spec, job_dir, on_progress)
+            return RenderedFiles(finished.directory, finished.outputs, finished.determinism_class)
         finally:
-            self._waiting -= 1
-        try:
-            self._current_job = job_id
-            return await self._render_in_turn(job_id, spec, job_dir, on_progress)
-        finally:
-            self._current_job = None
-            self._turn.release()
+            del self._rendering[job_dir]
+            over.set_result(None)
+
+    def has_begun(self, job_id: JobId) -> bool:
+        """Whether a job has a worker, and does not wait for one."""
+        return job_id in self._begun
+
+    def look_again(self) -> None:
+        """Give out slots again: what barred one may be over."""
+        self._hand_out()
 
     def status(self) -> dict[str, Any]:
-        """Return what people and the dashboard see of the pool."""
-        state = "rendering" if self._current_job else "idle" if self.ready else "loading"
+        """Return what people and the dashboard see of the pool; the figures of one worker are the first's."""
+        slots = [slot.status() for slot in self._slots]
+        states = [slot["state"] for slot in slots]
+        first = next((slot for slot in slots if slot["ready"]), None) or next(iter(slots), {})
+        doing = [slot["rendering"] or slot["encoding"] for slot in slots]
         return {
             "ready": self.ready,
             "profile": self._profile,
-            "state": "broken" if self._problem and not self.ready else state,
+            "state": next((state for state in ("rendering", "idle", "loading") if state in states), "broken"),
             "determinism_class": self.determinism_class,
-            "current_job": self._current_job,
-            "waiting_jobs": self._waiting,
-            "pid": self._worker.pid if self._worker else None,
-            "replacements": max(0, self._starts - 1),
-            "problem": self._problem,
+            "current_job": next((each["job"] for each in doing if each), None),
+            "waiting_jobs": len(self._queue),
+            "pid": first.get("pid"),
+            "replacements": sum(slot["replacements"] for slot in slots),
+            "quarantined": self._quarantine.count() if self._quarantine else 0,
+            "problem": self._problem(),
+            "slots": slots,
         }
 
-    async def _render_in_turn(
-        self, job_id: JobId, spec: JobSpec, job_dir: Path, on_progress: Callable[[Progress], None]
-    ) -> RenderedFiles:
-        inputs = _inputs_key(spec)
-        log = self._log.bind(job_id=job_id)
-        while True:
-            deaths = self._deaths.get(inputs, [])
-            if len(deaths) >= _DEADLY:
-                raise JobFailed(
-                    f"quarantined: these inputs killed {len(deaths)} workers: {'; '.join(deaths)}"
-                )
-            # Whoever had the turn before may have rendered this very job.
-            finished = read_result(job_dir, spec)
-            if finished is not None:
-                return _files(finished)
-            worker = await self._ready_worker()
+    def _problem(self) -> str | None:
+        return "; ".join(slot.problem for slot in self._slots if slot.problem) or None
+
+    async def _hire(self, place: Place) -> Worker:
+        if place.standalone is not None:
+            return await RemoteWorker.connect(place.standalone, self._profile, self._settings, self._clock)
+        return await SpawnedWorker.start(
+            self._profile, self._data_dir, self._settings, self._clock, place.gpu, place.fleet
+        )
+
+    async def _try(
+        self,
+        arrival: int,
+        job_id: JobId,
+        spec: JobSpec,
+        job_dir: Path,
+        on_progress: Callable[[Progress], None],
+    ) -> Finished | None:
+        """Render once. Returns None if the worker was lost and it is to be tried again."""
+        if self._quarantine is not None:
+            self._quarantine.check(spec)
+        slot = await self._turn(arrival)
+        self._begun.add(job_id)
+        workplace = _workplace(slot.place, job_dir)
+        try:
+            rendered, worker = await slot.render(job_id, spec, workplace, on_progress)
             try:
-                rendered = await worker.render(job_id, spec, job_dir, on_progress)
-            except WorkerDied as error:
-                if self._keeper is None:
-                    raise Retryable("the worker pool was stopped") from error
-                self._remember_death(inputs, str(error))
-                log.warning("worker_died_rendering", reason=str(error), deaths=len(self._deaths[inputs]))
-                await self._forget(worker)
-                continue
-            self._deaths.pop(inputs, None)
-            return RenderedFiles(job_dir / RESULT, tuple(rendered.outputs), rendered.determinism_class)
+                finished = await self._believed(workplace, job_dir, spec, rendered.determinism_class)
+            except BadResult as problem:
+                reason = f"{slot.name}: its result is not one: {problem}: {REMEDIES[Cause.BAD_RESULT]}"
+                await slot.replace(worker, reason, Cause.BAD_RESULT)
+                raise WorkerDied(reason, Cause.BAD_RESULT, blamed=True) from problem
+        except WorkerDied as died:
+            await self._mourn(job_id, spec, died)
+            return None
+        finally:
+            self._begun.discard(job_id)
+        if self._quarantine is not None:
+            await asyncio.to_thread(self._quarantine.survived, spec)
+        return finished
 
-    def _remember_death(self, inputs: str, reason: str) -> None:
-        if len(self._deaths) >= _REMEMBERED_INPUTS:
-            self._deaths.pop(next(iter(self._deaths)))
-        self._deaths.setdefault(inputs, []).append(reason)
+    async def _finished(self, job_dir: Path, spec: JobSpec) -> Finished | None:
+        """Return what is complete on the disk already; what is damaged there is rendered again."""
+        if not checking.has_result(job_dir):
+            # Without giving way, so that jobs queue in the order in which they were asked for.
+            return None
+        try:
+            return await asyncio.to_thread(checking.checked_result, job_dir, spec)
+        except BadResult as problem:
+            self._log.warning("result_damaged", directory=str(job_dir), problem=str(problem))
+            await asyncio.to_thread(checking.remove_result, job_dir)
+            return None
 
-    async def _ready_worker(self) -> WorkerProcess:
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: (
-                    self._worker is not None
-                    or self._keeper is None
-                    or self._failed_starts >= self._settings.load_attempts
-                )
+    async def _believed(
+        self, workplace: Path, job_dir: Path, spec: JobSpec, determinism_class: str
+    ) -> Finished:
+        """Return the result that was delivered. Raises BadResult, after it was taken away."""
+        try:
+            finished = await asyncio.to_thread(
+                checking.delivered_result, workplace, job_dir, spec, determinism_class
             )
-            if self._keeper is None:
-                raise Retryable("the worker pool is not running")
-            if self._worker is None:
-                raise Retryable(f"no worker can be started for profile {self._profile}: {self._problem}")
-            return self._worker
+        except OSError as problem:
+            raise Retryable(f"the result cannot be taken over: {problem}") from problem
+        except BadResult:
+            for place in {workplace, job_dir}:
+                await asyncio.to_thread(checking.remove_result, place)
+            raise
+        if workplace != job_dir:
+            await asyncio.to_thread(shutil.rmtree, workplace, ignore_errors=True)
+        return finished
 
-    async def _keep_worker(self) -> None:
-        """Start a worker, wait for its end, start the next one, for ever."""
-        while True:
-            worker = await self._start_worker()
-            async with self._changed:
-                self._worker = worker
-                self.determinism_class = worker.determinism_class
-                self._changed.notify_all()
-            await worker.ended.wait()
-            await self._forget(worker)
+    async def _mourn(self, job_id: JobId, spec: JobSpec, died: WorkerDied) -> None:
+        if not self._running:
+            raise Retryable("the worker pool was stopped") from died
+        if not died.blamed or self._quarantine is None:
+            return
+        self._on_death(died.cause)
+        deaths = await asyncio.to_thread(self._quarantine.died, spec, str(died))
+        self._log.warning(
+            "worker_died_rendering", job_id=job_id, reason=str(died), cause=died.cause, deaths=deaths
+        )
+        # What took this worker may have taken others at the same moment. Until that is noticed the job could
+        # be given to one of them, and be blamed a second time.
+        await self._clock.sleep(self._settings.mourning_s)
 
-    async def _start_worker(self) -> WorkerProcess:
-        settings = self._settings
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type((WorkerDied, OSError)),
-            wait=wait_exponential(settings.restart_backoff_s, max=settings.restart_backoff_max_s),
-            sleep=self._clock.sleep,
-            before_sleep=self._note_failed_start,
-            reraise=True,
-        ):
-            with attempt:
-                self._starts += 1
-                worker = await WorkerProcess.start(self._profile, self._data_dir, settings, self._clock)
-        self._failed_starts = 0
-        self._problem = None
-        self._log.info("worker_ready", pid=worker.pid, determinism_class=worker.determinism_class)
-        return worker
+    async def _turn(self, arrival: int) -> Slot:
+        """Wait for a free slot and return it, reserved. Raises Retryable if there will be none for long."""
+        ticket = _Ticket(arrival, asyncio.get_running_loop().create_future())
+        bisect.insort(self._queue, ticket)
+        self._hand_out()
+        try:
+            return await ticket.slot
+        except asyncio.CancelledError:
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+            elif not ticket.slot.cancelled() and ticket.slot.exception() is None:
+                self._give_back(ticket.slot.result())
+            raise
 
-    async def _note_failed_start(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        async with self._changed:
-            self._failed_starts += 1
-            self._problem = str(error)
-            self._changed.notify_all()
-        self._log.error("worker_start_failed", attempt=state.attempt_number, reason=str(error))
+    def _give_back(self, slot: Slot) -> None:
+        slot.reserved = False
+        self._hand_out()
 
-    async def _forget(self, worker: WorkerProcess) -> None:
-        async with self._changed:
-            if self._worker is worker:
-                self._worker = None
+    def _hand_out(self) -> None:
+        """Give free slots to those who wait, an idle one before one that still encodes."""
+        while self._queue:
+            free = [slot for slot in self._slots if slot.free and self._barred(slot.place) is None]
+            if self._running and free:
+                slot = min(free, key=lambda slot: slot.jobs)
+                slot.reserved = True
+                self._answer(self._queue.pop(0), slot)
+            elif not self._running:
+                self._answer(self._queue.pop(0), Retryable("the worker pool is not running"))
+            elif all(slot.given_up for slot in self._slots):
+                why = f"no worker can be started for profile {self._profile}: {self._problem()}"
+                self._answer(self._queue.pop(0), Retryable(why))
+            else:
+                return
+
+    def _answer(self, ticket: _Ticket, answer: Slot | Retryable) -> None:
+        if ticket.slot.done():
+            # Whoever waited was cancelled and has not run since.
+            if isinstance(answer, Slot):
+                answer.reserved = False
+        elif isinstance(answer, Slot):
+            ticket.slot.set_result(answer)
+        else:
+            ticket.slot.set_exception(answer)
 
 
-def _files(finished: Finished) -> RenderedFiles:
-    return RenderedFiles(finished.directory, finished.outputs, finished.determinism_class)
-
-
-def _inputs_key(spec: JobSpec) -> str:
-    document = json.dumps([spec.module, spec.tunables()], sort_keys=True)
-    return hashlib.sha256(document.encode()).hexdigest()
+def _workplace(place: Place, job_dir: Path) -> Path:
+    """Return the folder the worker of a place works in."""
+    return place.standalone.exchange / job_dir.name if place.standalone else job_dir
 
 
 def is_toy(profile: str) -> bool:

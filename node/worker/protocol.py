@@ -1,20 +1,66 @@
 """The wire between daemon and worker: frozen messages as JSON lines over a Unix socket, bounded in size.
 
-No tensors and no file contents cross; files go through the job's directory. The peer is our own process, but
-one that may be broken, so every line is checked before it is believed.
+No tensors and no file contents cross; files go through the job's directory. The daemon speaks first and names
+the versions of this protocol that it knows. Every line is checked before it is believed, because the peer may
+be broken, of another version or another user's process.
 """
 
 import json
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from typing import Any, TypeVar, get_args
 
 from node.errors import NodeError
+from node.job.foreign_json import read_json
 
 MAX_MESSAGE_BYTES = 256 * 1024
+VERSIONS = (1,)
+"""What this side speaks. Raise it with every change that the other side would not understand."""
 
 
 class ProtocolViolation(NodeError):
     """The other end sent something that is not a message of this protocol."""
+
+
+class FailureKind(StrEnum):
+    """What a job ended of."""
+
+    JOB = "job"
+    """The job itself cannot be computed."""
+    MACHINE = "machine"
+    """Not now on this machine: a full disk, memory that others hold."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """The card ran out in the middle of a stage: the process is replaced."""
+    ENCODER = "encoder"
+    """The process that encodes died with this job; the worker lives."""
+    CRASH = "crash"
+    """An error nobody handles, such as one of CUDA: the process ends."""
+    LOST = "lost"
+    """The host that rendered it, or the process there, is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Daemon to worker, first of all: the protocol's versions it speaks and what it wants rendered with."""
+
+    versions: list[int]
+    profile: str
+    residency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Worker to daemon: the version to speak from here on."""
+
+    version: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Worker to daemon, before it hangs up: why it does not work for this daemon."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +112,13 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceFree:
+    """Worker to daemon: only encoding is left of this job, the next one may come."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """Worker to daemon: the result directory is complete; ``outputs`` are paths inside it."""
 
@@ -76,21 +129,27 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Worker to daemon: the job ended without a result.
-
-    ``retryable`` tells a fault of this machine (a full disk) from one of the job.
-    """
+    """Worker to daemon: the job ended without a result."""
 
     job_id: str
     reason: str
-    retryable: bool
+    of: FailureKind
 
 
-ToWorker = Ping | Render | Shutdown
-FromWorker = Ready | Pong | Progressed | Rendered | Failed
-_Message = TypeVar("_Message", Ping | Render | Shutdown, Ready | Pong | Progressed | Rendered | Failed)
+ToWorker = Hello | Ping | Render | Shutdown
+FromWorker = Welcome | Refused | Ready | Pong | Progressed | DeviceFree | Rendered | Failed
+_Message = TypeVar(
+    "_Message",
+    Hello | Ping | Render | Shutdown,
+    Welcome | Refused | Ready | Pong | Progressed | DeviceFree | Rendered | Failed,
+)
 _TO_WORKER: dict[str, type[ToWorker]] = {kind.__name__: kind for kind in get_args(ToWorker)}
 _FROM_WORKER: dict[str, type[FromWorker]] = {kind.__name__: kind for kind in get_args(FromWorker)}
+
+
+def agreed_version(theirs: list[int]) -> int | None:
+    """Return the newest version that both sides speak, or None."""
+    return max(set(theirs) & set(VERSIONS), default=None)
 
 
 def encode(message: ToWorker | FromWorker) -> bytes:
@@ -113,7 +172,7 @@ def decode_from_worker(line: bytes) -> FromWorker:
 
 def _decode(line: bytes, kinds: dict[str, type[_Message]]) -> _Message:
     try:
-        document = json.loads(line)
+        document = read_json(line)
     except ValueError as error:
         raise ProtocolViolation(f"{line[:80]!r} is not JSON") from error
     if not isinstance(document, dict):
@@ -126,7 +185,11 @@ def _decode(line: bytes, kinds: dict[str, type[_Message]]) -> _Message:
         _fits(value, types[name]) for name, value in document.items()
     ):
         raise ProtocolViolation(f"a {kind.__name__} has other fields than {', '.join(types)}")
-    return kind(**document)
+    return kind(**{name: _read(value, types[name]) for name, value in document.items()})
+
+
+def _read(value: Any, annotation: Any) -> Any:
+    return annotation(value) if annotation is FailureKind else value
 
 
 def _fits(value: object, annotation: object) -> bool:
@@ -136,6 +199,10 @@ def _fits(value: object, annotation: object) -> bool:
         return value is None or isinstance(value, str)
     if annotation == list[str]:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if annotation == list[int]:
+        return isinstance(value, list) and all(type(item) is int for item in value)
+    if annotation is FailureKind:
+        return isinstance(value, str) and value in set(FailureKind)
     if annotation == dict[str, Any]:
         return isinstance(value, dict)
     return type(value) is annotation

@@ -29,6 +29,7 @@ async def test_the_running_job_moves_by_itself_without_a_reload(page: Page, node
     asked = len(seen.requests)
     node.source.render(job_id, "video", 20)
     await expect(running).to_contain_text("step 20 of 25")
+    await expect(running).to_contain_text("82 %, about 9 s left")
     assert int(await bar.get_attribute("aria-valuenow")) > before
     assert await page.evaluate("window.stayed")
     assert len(seen.requests) == asked, "the step came over the open stream, not by asking again"
@@ -132,6 +133,38 @@ async def test_a_node_that_takes_no_jobs_says_why(page: Page, node: ServedNode):
     await expect(page.locator("#banner")).to_contain_text("send at least 0.005")
     node.source.set_status(accepting=True, not_accepting_because=[])
     await expect(page.locator("#banner")).to_be_hidden()
+
+
+async def test_every_card_is_shown_with_what_is_against_it(page: Page, node: ServedNode):
+    (card,) = node.source.status()["gpus"]
+    hot = {"index": 1, "uuid": "GPU-1", "temperature_c": 96, "usable": False}
+    why = {"cause": "hot", "reason": "GPU 1 is at 96 °C and pauses above 91"}
+    node.source.set_status(gpus=[card, {**card, **hot, "shut": [why]}])
+    await page.goto(node.url)
+    facts = page.locator("#facts .fact", has_text="GPU ")
+    await expect(facts).to_have_count(2)
+    await expect(facts.first).to_contain_text("97 % · 64 °C · 312 W")
+    await expect(facts.last).to_contain_text("GPU 1")
+    await expect(facts.last.locator(".bad")).to_have_text("GPU 1 is at 96 °C and pauses above 91")
+
+
+async def test_disputes_that_the_node_rules_on_are_listed_with_what_became_of_them(
+    page: Page, node: ServedNode
+):
+    ruled = {"deal_id": "j1-UdEeEYUTpT4EtFnccnmUcu", "phase": "ruled", "decision": "reject", "waits": None}
+    waits = {"deal_id": "j2-W5eDcfoZtEW6VBKvBVbtdK", "phase": "open", "decision": None, "reason": ""}
+    cases = [ruled | {"reason": "they part at <b>stills</b>"}, waits | {"waits": "the job is computed again"}]
+    await page.goto(node.url)
+    await expect(page.locator("#cases-section")).to_be_hidden()
+    node.source.set_status(mediation={"cases": cases})
+    rows = page.locator("#cases li")
+    await expect(rows).to_have_count(2)
+    await expect(rows.first).to_contain_text("Ruled, against the provider")
+    await expect(rows.first).to_contain_text("they part at <b>stills</b>")
+    await expect(rows.last).to_contain_text("the job is computed again")
+    await page.set_viewport_size({"width": 360, "height": 700})
+    await expect(rows.first).to_contain_text("j1-UdEeEYUTpT4EtFnccnmUcu")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_refused_offers_are_listed_with_their_reasons(page: Page, node: ServedNode):
@@ -312,7 +345,7 @@ async def test_a_second_viewer_costs_the_first_nothing(page: Page, node: ServedN
     await other.close()
     node.source.render(job_id, "video", 2)
     await expect(page.locator("#running")).to_contain_text("step 2 of 25")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while node.source.subscribers != 1:
             await asyncio.sleep(0.05)
 

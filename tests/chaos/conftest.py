@@ -3,21 +3,24 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from node.app.parties import requester
 from node.app.sandbox import sandbox
 from node.chain import interface
 from node.config import load
 from node.types import Address
-from node.web.app import listen
+from tests.chaos.harness.arena import Arena, arena
+from tests.chaos.harness.nodes import Nodes, zygote
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-CRASHING = ROOT / "tests" / "chaos" / "crashing_node.py"
 MODULE = "sdv-pipeline:v1.1-lilypad2"
 
 
@@ -27,11 +30,10 @@ class World:
     def __init__(self, box, directory: Path, profile: str) -> None:
         self.box = box
         self.directory = directory
-        probe = listen("127.0.0.1", 0)
-        probe.socket.close()
-        self.url = probe.url
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
         settings = box.settings("provider", directory / "node")
-        settings["http"] = {"port": probe.port, "public_url": probe.url}
+        settings["http"] = {"port": port, "public_url": self.url}
         settings["worker"] = {"profile": profile}
         settings["log"] = {"format": "json"}
         settings["chain"] |= {"poll_interval_s": 0.05, "resubmit_after_s": 5.0}
@@ -45,12 +47,9 @@ class World:
         self.log_file = directory / "node.log"
         self.process: asyncio.subprocess.Process | None = None
 
-    async def start(self, *crash: str, **environment: str) -> None:
-        """Start the node; ``crash`` is a job and a boundary at which it kills itself."""
-        if crash:
-            command = [str(CRASHING), str(self.config_file), *crash]
-        else:
-            command = ["-m", "node.cli.main", "--config", str(self.config_file), "start"]
+    async def start(self, **environment: str) -> None:
+        """Start the node."""
+        command = ["-m", "node.cli.main", "--config", str(self.config_file), "start"]
         with self.log_file.open("a") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -74,6 +73,7 @@ class World:
     async def requester(self):
         settings = self.box.settings("requester", self.directory / "requester")
         settings["requester"] = {"gather_proposals_s": 0.0, "wait_for_proposals_s": 60.0}
+        settings["requester"]["matching"] = "propose"
         settings["chain"] |= {"poll_interval_s": 0.05}
         async with requester(load(environment={}, overrides=settings), on_step=lambda step: None) as party:
             yield party
@@ -133,7 +133,7 @@ class World:
 
 @asynccontextmanager
 async def world(directory: Path, profile: str):
-    async with sandbox(block_time_s=None) as box:
+    async with sandbox(port=free_port(), block_time_s=None) as box:
         place = World(box, directory, profile)
         try:
             yield place
@@ -144,3 +144,17 @@ async def world(directory: Path, profile: str):
 @pytest.fixture
 def make_world(tmp_path):
     return lambda profile: world(tmp_path, profile)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nodes() -> AsyncIterator[Nodes]:
+    """Nodes that start in a fifth of a second; for tests with ``loop_scope="session"``."""
+    async with zygote() as forked:
+        yield forked
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_arena(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
+    """One chain for many runs; ``rewind`` it before each."""
+    async with arena(nodes, tmp_path_factory.mktemp("arena")) as place:
+        yield place

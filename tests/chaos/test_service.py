@@ -1,10 +1,18 @@
 """The node as a service: readiness told to the service manager, and an orderly end."""
 
 import asyncio
+import json
+import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
+
+from node.app.sandbox import DEV_PASSWORD
+from node.chain.devnet import PROVIDER, dev_key
+from node.requester.outcome import RunState
+from tests.chaos.conftest import MODULE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration]
 
@@ -25,6 +33,29 @@ async def test_readiness_is_told_when_the_node_answers_and_sigterm_ends_it_in_or
             assert await world.death() == 0
 
 
+async def test_the_password_of_the_keystore_comes_from_the_service_managers_credential(make_world):
+    async with make_world("fake:20") as world, asyncio.timeout(90):
+        settings = world.config_file.read_text().splitlines()
+        (named,) = [line for line in settings if line.startswith("password_file = ")]
+        world.config_file.write_text("\n".join(line for line in settings if line != named))
+        await world.start()
+        assert await world.death() == 2
+        assert "wallet.password_file" in world.log_file.read_text()
+
+        credentials = world.directory / "credentials"
+        credentials.mkdir()
+        file = credentials / "keystore-password"
+        file.write_text(Path(json.loads(named.partition(" = ")[2])).read_text())
+        # systemd lets its service read by an access list, which shows as a bit of the group.
+        file.chmod(0o440)
+        await world.start(CREDENTIALS_DIRECTORY=str(credentials))
+        async with world.requester() as party:
+            outcome = await party.request(MODULE, ("Prompt=a fox",))
+        assert outcome.state is RunState.PAID
+        sent = await world.sent_by(world.box.address("provider"))
+        assert [name for name, _ in sent] == ["agree", "addResult"]
+
+
 async def test_a_worker_that_is_killed_is_replaced_and_counted(make_world):
     async with make_world("fake:20") as world, asyncio.timeout(90):
         await world.start()
@@ -33,8 +64,6 @@ async def test_a_worker_that_is_killed_is_replaced_and_counted(make_world):
             status = await world.get("/api/v1/status")
             first = (status or {}).get("worker", {}).get("pid")
             await asyncio.sleep(0.05)
-        import os
-
         os.kill(first, signal.SIGKILL)
         while True:
             worker = (await world.get("/api/v1/status"))["worker"]
@@ -46,11 +75,6 @@ async def test_a_worker_that_is_killed_is_replaced_and_counted(make_world):
 
 async def test_no_secret_reaches_the_workers_environment_the_log_or_the_http_port(make_world):
     async with make_world("fake:20") as world, asyncio.timeout(90):
-        from pathlib import Path
-
-        from node.app.sandbox import DEV_PASSWORD
-        from node.chain.devnet import PROVIDER, dev_key
-
         await world.start(SDV_TEST_SECRET="do-not-pass-on")
         status = None
         while not (status and status["worker"]["pid"]):

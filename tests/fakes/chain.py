@@ -36,6 +36,8 @@ class PooledTx:
     max_fee: int
     tip: int
     payload: Payload | None = None
+    to: Address | None = None
+    data: bytes = b""
 
 
 @dataclass
@@ -59,6 +61,7 @@ class FakeNode:
         self.balance = 10**21
         self.call_reverts: Callable[[str], str | None] = lambda _block: None
         """Why an eth_call at a block reverts, or None."""
+        self.gas_used = 90_000
         self.mined_reverts = False
         self.forgets = 0
         """This many broadcasts are acknowledged and forgotten."""
@@ -89,10 +92,10 @@ class FakeNode:
         for _ in range(count):
             self._add_block(self._pick())
 
-    def mine_foreign(self, sender: Address) -> str:
+    def mine_foreign(self, sender: Address, to: Address | None = None, data: bytes = b"") -> str:
         """Mine a transaction of the same account that nobody here signed."""
         nonce = self._count(sender, len(self.blocks) - 1)
-        foreign = PooledTx(fake_hash("foreign", nonce), sender, nonce, 10**12, 1)
+        foreign = PooledTx(fake_hash("foreign", nonce), sender, nonce, 10**12, 1, to=to, data=data)
         self._add_block([foreign])
         self._drop_used()
         return foreign.hash
@@ -207,7 +210,7 @@ class FakeNode:
                         "status": "0x0" if self.mined_reverts else "0x1",
                         "blockNumber": hex(block.number),
                         "blockHash": block.hash,
-                        "gasUsed": hex(90_000),
+                        "gasUsed": hex(self.gas_used),
                         "effectiveGasPrice": hex(min(tx.max_fee, self.base_fee + tx.tip)),
                     }
         return None
@@ -276,8 +279,9 @@ class FakeNode:
         return {
             "hash": tx.hash,
             "from": tx.sender,
-            "to": None if tx.payload is None else tx.payload.to,
+            "to": tx.to if tx.payload is None else tx.payload.to,
             "nonce": hex(tx.nonce),
+            "input": "0x" + (tx.data if tx.payload is None else tx.payload.data).hex(),
             "blockNumber": None if block is None else hex(block.number),
         }
 

@@ -3,6 +3,7 @@
 from node.chain.client import Block, Call
 from node.chain.txmanager import Failed, Mined
 from node.job.deal import Agreement, AgreementState, Result
+from node.job.transactions import TxRow, TxStatus
 from tests.fakes.jobs import CONTROLLER, POSTED_AT
 
 TX = "0x" + "5a" * 32
@@ -27,7 +28,7 @@ class Deals:
         return self.result
 
     async def head(self):
-        return Block(10, "0x" + "10" * 32, "0x" + "09" * 32, self.chain_time)
+        return Block(10, "0x" + "10" * 32, self.chain_time)
 
     def agree(self, deal):
         return Call(CONTROLLER, b"agree", f"agree {deal.deal_id}")
@@ -46,18 +47,31 @@ class Deals:
 
 
 class Wallet:
-    """Meets the TxManager's ``send``: every call is mined, or refused with a reason that a test sets."""
+    """Meets the TxManager: every call is mined, or refused or reverted with a reason that a test sets.
+
+    ``sent`` are the intents that were new; a settled one gives its recorded outcome again.
+    """
 
     def __init__(self, refusal=None, reverted=False):
         self.refusal = refusal
         self.reverted = reverted
         self.sent = []
+        self.outcomes = {}
+        self.rows = {}
 
     async def send(self, intent):
+        name, call = intent.intent_id, intent.call
+        if name in self.outcomes:
+            return self.outcomes[name]
         self.sent.append(intent)
-        if self.refusal is None:
-            return Mined(intent.intent_id, TX, 5, 21_000, 10**12)
-        return Failed(intent.intent_id, self.refusal, TX if self.reverted else None)
+        if self.refusal is not None and not self.reverted:
+            return Failed(name, self.refusal, None)
+        outcome, status = Mined(name, TX, 5, 21_000, 10**12), TxStatus.MINED
+        if self.refusal is not None:
+            outcome, status = Failed(name, self.refusal, TX), TxStatus.REVERTED
+        self.outcomes[name] = outcome
+        self.rows[name] = TxRow(name, call.what, call.to, call.data, 0, len(self.rows), status)
+        return outcome
 
     async def row(self, intent_id):
-        return None
+        return self.rows.get(intent_id)

@@ -61,7 +61,7 @@ class Reader:
 
     async def until(self, text: str) -> str:
         """Wait until the body holds ``text``; return the body."""
-        async with asyncio.timeout(5), self.arrived:
+        async with asyncio.timeout(60), self.arrived:
             await self.arrived.wait_for(lambda: text.encode() in self.answer.body)
         return self.answer.body.decode()
 

@@ -1,12 +1,13 @@
 """Offers, deals and jobs as tests need them: valid, small and all alike unless told otherwise."""
 
-from node.admission.pricing import terms
+from node.admission.pricing import standing_terms
 from node.config import Config, load
-from node.job.deal import Deal, MarketPlace, deal_id_for
+from node.job.deal import Deal, DealMembers, MarketPlace, deal_id_for
 from node.job.events import Offer
 from node.job.job import Job
 from node.job.phase import Phase
 from node.job.spec import JobSpec, parse_inputs
+from node.job.terms import deal_pricing, deal_timeouts
 from node.types import Address, BlockNumber, TxHash, Wei
 
 PROVIDER = Address("0x" + "a1" * 20)
@@ -41,15 +42,9 @@ def make_offer(number: int = 1, requester: Address = REQUESTER) -> Offer:
 
 def make_deal(number: int = 1, price_wei: int = TOKEN, requester: Address = REQUESTER) -> Deal:
     config = make_config()
-    members, timeouts, pricing = terms(
-        Wei(price_wei),
-        pricing=config.pricing,
-        deal=config.deal,
-        job_manager=JOB_MANAGER,
-        requester=requester,
-        provider=PROVIDER,
-        mediators=(MEDIATOR,),
-    )
+    terms = standing_terms(config.pricing, config.deal)
+    members = DealMembers(JOB_MANAGER, requester, PROVIDER, (MEDIATOR,))
+    timeouts, pricing = deal_timeouts(terms), deal_pricing(terms, Wei(price_wei))
     deal_id = deal_id_for(MARKET, number, members, timeouts, pricing, "00000001")
     return Deal(deal_id, members, timeouts, pricing)
 

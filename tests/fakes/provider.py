@@ -4,7 +4,6 @@ Real transactions on a real development chain and a real gateway; only the rende
 """
 
 import asyncio
-import hashlib
 import json
 import socket
 from contextlib import asynccontextmanager
@@ -19,11 +18,14 @@ from starlette.routing import Route
 from node.chain.contracts import MarketContracts
 from node.chain.txmanager import Mined, TxIntent, TxManager
 from node.job.deal import Deal, DealMembers, DealPricing, DealTimeout, DealTimeouts, ServiceType, deal_id_for
+from node.job.manifest import MANIFEST, Manifest, class_name, digest
+from node.job.outputs import FRAMES, expected_outputs
 from node.job.spec import JobSpec
+from node.job.stages import computed_stages
+from node.pipeline.results import describe_output
 from node.publisher.blockstore import BlockStore
 from node.publisher.gateway import gateway_routes
 from node.publisher.unixfs import import_path
-from node.requester.results import promised_outputs
 from node.types import Address, Wei
 
 TOKEN = 10**18
@@ -31,19 +33,29 @@ TOKEN = 10**18
 
 def write_result(directory: Path, spec: JobSpec, *, exit_code: str = "0", stderr: str = "") -> Path:
     """Write a result directory with every file that the job promises."""
-    outputs = directory / "outputs"
-    outputs.mkdir(parents=True)
+    (directory / "outputs").mkdir(parents=True)
     listed = []
-    for name in promised_outputs(spec):
-        data = f"{name} of {spec.prompt} with seed {spec.seed}".encode()
-        (outputs / name).write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        listed.append({"path": f"outputs/{name}", "media_type": "x/y", "bytes": len(data), "sha256": digest})
+    for path in expected_outputs(spec, FRAMES):
+        (directory / path).parent.mkdir(exist_ok=True)
+        (directory / path).write_bytes(f"{path} of {spec.prompt} with seed {spec.seed}".encode())
+        listed.append(describe_output(path, directory / path))
     (directory / "exitCode").write_text(exit_code)
     (directory / "stdout").write_text("done\n")
     (directory / "stderr").write_text(stderr)
-    manifest = {"module": spec.module, "inputs": spec.tunables(), "outputs": listed}
-    (directory / "manifest.json").write_text(json.dumps(manifest))
+    parts = {"profile": "scripted", "weights": digest({})}
+    manifest = Manifest(
+        module=spec.module,
+        profile="scripted",
+        inputs=spec.tunables(),
+        notes=spec.notes,
+        determinism_class=class_name(parts),
+        class_parts=parts,
+        weights={},
+        stages={stage: digest(stage) for stage in computed_stages(spec)}
+        | {output.path: output.sha256 for output in listed},
+        outputs=tuple(listed),
+    )
+    (directory / MANIFEST).write_text(json.dumps(manifest.to_json()))
     return directory
 
 

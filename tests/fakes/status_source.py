@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from tests.fakes.gpus import card
+
 TOKEN = 10**18
 STAGES = (("load_still", 1), ("still", 20), ("video", 25), ("encode", 4))
 
@@ -24,6 +26,24 @@ class FakeStatusSource:
                 "head_at": now,
                 "cursor": 187_442_899,
                 "rpc_ok": True,
+                "endpoints": [
+                    {
+                        "name": "https://rpc.example.org",
+                        "state": "up",
+                        "active": True,
+                        "head": 187_442_901,
+                        "lag": 0,
+                        "problem": None,
+                    },
+                    {
+                        "name": "wss://other.example.org",
+                        "state": "behind",
+                        "active": False,
+                        "head": 187_441_901,
+                        "lag": 1000,
+                        "problem": "its head 187441901 is 1000 blocks behind",
+                    },
+                ],
                 "controller": "0x" + "c0" * 20,
                 "job_manager": "0x" + "1b" * 20,
                 "token": "0x" + "7a" * 20,
@@ -41,21 +61,46 @@ class FakeStatusSource:
                 "state": "idle",
                 "determinism_class": "d3b07384d113",
                 "current_job": None,
+                "quarantined": 0,
+                "slots": [
+                    {
+                        "name": str(number),
+                        "gpu": f"GPU-{number}",
+                        "socket": None,
+                        "ready": True,
+                        "state": "idle",
+                    }
+                    | {"rendering": None, "encoding": None, "pid": 7 + number, "replacements": 0}
+                    | {"problem": None, "determinism_class": "d3b07384d113"}
+                    for number in range(2)
+                ],
             },
             "gpus": [
                 {
-                    "index": 0,
-                    "name": "NVIDIA GeForce RTX 4090",
-                    "uuid": "GPU-0",
-                    "memory_total_bytes": 24 << 30,
-                    "memory_free_bytes": 9 << 30,
-                    "memory_used_bytes": 15 << 30,
-                    "utilisation_percent": 97,
-                    "temperature_c": 64,
-                    "power_w": 312.4,
+                    **card(
+                        memory_total_bytes=24 << 30,
+                        memory_free_bytes=9 << 30,
+                        memory_used_bytes=15 << 30,
+                        utilisation_percent=97,
+                        temperature_c=64,
+                        power_w=312.4,
+                    ).to_json(),
+                    "usable": True,
+                    "shut": [],
+                    "promised_bytes": 22 * 10**9,
+                    "jobs": [],
                 }
             ],
             "gpu_problem": None,
+            "gpu_gate": {
+                "open": True,
+                "reason": None,
+                "needed_bytes": 22 * 10**9,
+                "hours": [],
+                "in_hours": True,
+                "hours_change_at": None,
+                "without_memory": [],
+            },
             "disk": {"path": "/var/lib/sdv-node", "free_bytes": 412 << 30},
             "jobs": {"by_phase": {}},
             "earnings": {"paid_wei": "0", "day_wei": "0"},
@@ -81,8 +126,12 @@ class FakeStatusSource:
             "earnings": {"paid_wei": str(paid), "day_wei": str(paid // 2)},
         }
 
-    async def jobs(self, limit: int, before: str | None) -> list[dict[str, Any]]:
-        newest_first = list(reversed(self._jobs.values()))
+    async def jobs(self, limit: int, before: str | None, chosen: Any = None) -> list[dict[str, Any]]:
+        newest_first = [
+            job
+            for job in reversed(self._jobs.values())
+            if chosen is None or chosen.phase in {None, job["phase"]}
+        ]
         if before is not None:
             ids = [job["job_id"] for job in newest_first]
             newest_first = newest_first[ids.index(before) + 1 :]
@@ -130,6 +179,8 @@ class FakeStatusSource:
             "seen_at": self.now,
             "updated_at": self.now,
             "progress": None,
+            "estimate": None,
+            "run_time": None,
             "outputs": [],
             "timeline": [
                 {"at": self.now - 12, "event": "JobSeen", "phase": "SEEN", "detail": ""},
@@ -165,6 +216,12 @@ class FakeStatusSource:
         done = sum(steps for _, steps in STAGES[: names.index(stage)]) + step
         steps = dict(STAGES)[stage]
         job["progress"] = {"stage": stage, "step": step, "steps": steps, "fraction": done / total}
+        job["estimate"] = {
+            "expected_s": total,
+            "upper_s": 2 * total,
+            "left_s": total - done,
+            "measured": True,
+        }
         if job["phase"] != "RENDERING":
             self._move(job_id, "WorkerReady", "RENDERING", "")
         self._status["worker"] = {**self._status["worker"], "state": "rendering", "current_job": job_id}
@@ -174,7 +231,8 @@ class FakeStatusSource:
     def publish(self, job_id: str, cid: str, outputs: list[dict[str, Any]]) -> None:
         """Give a job its files."""
         self._status["worker"] = {**self._status["worker"], "state": "idle", "current_job": None}
-        self._jobs[job_id].update(progress=None, cid=cid, outputs=outputs)
+        self._jobs[job_id].update(progress=None, estimate=None, cid=cid, outputs=outputs)
+        self._jobs[job_id]["run_time"] = {"expected_s": 20.0, "taken_s": 21.0}
         self._move(job_id, "Published", "PUBLISHED", cid)
 
     def submit(self, job_id: str) -> None:

@@ -16,11 +16,20 @@ class MemoryTxStore:
         self.settled = asyncio.Event()
 
     async def reserve(
-        self, intent_id: str, what: str, to: Address, data: bytes, value_wei: int, chain_nonce: int
+        self,
+        intent_id: str,
+        what: str,
+        to: Address,
+        data: bytes,
+        value_wei: int,
+        chain_nonce: int,
+        *,
+        exact: bool = False,
     ) -> TxRow:
         if intent_id not in self.rows:
             open_nonces = [row.nonce for row in self.rows.values() if row.status is TxStatus.OPEN]
-            nonce = max([chain_nonce, *(used + 1 for used in open_nonces if used is not None)])
+            above = [] if exact else [used + 1 for used in open_nonces if used is not None]
+            nonce = max([chain_nonce, *above])
             self.rows[intent_id] = TxRow(intent_id, what, to, data, Wei(value_wei), nonce, TxStatus.OPEN)
             self.journal.append(("reserve", intent_id))
         return self.rows[intent_id]
@@ -60,6 +69,9 @@ class MemoryTxStore:
 
     async def row(self, intent_id: str) -> TxRow | None:
         return self.rows.get(intent_id)
+
+    async def rows_at(self, nonce: int) -> list[TxRow]:
+        return [row for row in self.rows.values() if row.nonce == nonce]
 
     async def open_rows(self) -> list[TxRow]:
         rows = [row for row in self.rows.values() if row.status is TxStatus.OPEN]

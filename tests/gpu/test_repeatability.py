@@ -73,6 +73,7 @@ def test_a_card_that_is_nearly_full_gives_the_bytes_of_an_empty_one(card, tmp_pa
 @pytest.mark.gpu
 @pytest.mark.slow
 def test_compiled_and_eager_are_two_classes_and_both_repeat(card):
+    from node.job.manifest import class_name
     from node.pipeline import determinism
 
     names = set()
@@ -81,5 +82,5 @@ def test_compiled_and_eager_are_two_classes_and_both_repeat(card):
         job.profile = replace(job.profile, kernels=kernels)
         job.models.still_unet.kernels = job.models.clip_unet.kernels = kernels
         assert job.traced(5) == job.traced(5)
-        names.add(determinism.class_name(determinism.class_parts(job.profile, {})))
+        names.add(class_name(determinism.class_parts(job.profile, {})))
     assert len(names) == 2

@@ -8,31 +8,33 @@ import pytest_asyncio
 
 from node.chain.client import Chain
 from node.chain.contracts import MarketContracts
-from node.chain.devnet import DevMarket, Devnet
+from node.chain.devnet import DevMarket
+from tests.integration.devnets import rolled_back, running_devnet
 
 
 @pytest.fixture(scope="session")
 def devnet_url() -> Iterator[str]:
     """The endpoint of the session's Anvil. Tests use ``devnet``, which cleans up behind them."""
+    with running_devnet() as url:
+        yield url
+
+
+@pytest.fixture
+def fresh_devnet_url(devnet_url: str) -> Iterator[str]:
+    """The same endpoint for tests of commands, which run loops of their own; rolled back after each test."""
+
     with asyncio.Runner() as runner:
-        anvil = Devnet(block_time_s=None)
-        market = runner.run(anvil.__aenter__())
-        yield market.url
-        runner.run(anvil.__aexit__(None, None, None))
+        rolling = rolled_back(devnet_url)
+        runner.run(rolling.__aenter__())
+        yield devnet_url
+        runner.run(rolling.__aexit__(None, None, None))
 
 
 @pytest_asyncio.fixture
 async def devnet(devnet_url: str) -> AsyncIterator[DevMarket]:
     """A fresh market that mines each transaction at once."""
-    market = DevMarket(devnet_url)
-    await market.open()
-    snapshot = await market.rpc.call("evm_snapshot", [])
-    yield market
-    # Leftovers in the pool would be mined into the next test's chain.
-    await market.rpc.call("anvil_dropAllTransactions", [])
-    await market.rpc.call("evm_revert", [snapshot])
-    await market.rpc.call("evm_setAutomine", [True])
-    await market.close()
+    async with rolled_back(devnet_url) as market:
+        yield market
 
 
 @pytest.fixture

@@ -28,14 +28,14 @@ def command(capsys, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def settings(devnet_url, tmp_path):
+def settings(fresh_devnet_url, tmp_path):
     """Settings of a funded requester on the session's devnet, as flags."""
     import asyncio
 
     from node.chain.devnet import REQUESTER, DevMarket, dev_signer
 
     async def prepare():
-        market = DevMarket(devnet_url)
+        market = DevMarket(fresh_devnet_url)
         await market.open()
         await market.fund(dev_signer(REQUESTER).address, ether_wei=10**18, token_wei=10**19)
         found = Sandbox(market).settings("requester", tmp_path / "requester")
@@ -47,8 +47,8 @@ def settings(devnet_url, tmp_path):
     def flags(**changes):
         merged = {f"{s}.{k}": v for s, values in found.items() for k, v in values.items()}
         merged |= {"http.port": 0} | changes
-        merged["market.mediators"] = ",".join(merged["market.mediators"])
-        return [part for key, value in merged.items() for part in ("--set", f"{key}={value}")]
+        texts = {key: ",".join(value) if isinstance(value, list) else value for key, value in merged.items()}
+        return [part for key, value in texts.items() for part in ("--set", f"{key}={value}")]
 
     return flags
 
@@ -76,7 +76,7 @@ def test_a_sampler_of_a_later_version_is_refused_not_replaced(command, settings)
 
 
 def test_an_rpc_that_does_not_answer_is_unreachable(command, settings):
-    code, _, err = command(*settings(**{"chain.rpc_url": "http://127.0.0.1:9"}), *RUN)
+    code, _, err = command(*settings(**{"chain.rpc_urls": "http://127.0.0.1:9"}), *RUN)
     assert code == 3
     assert "127.0.0.1:9" in one_sentence(err)
 
@@ -147,6 +147,32 @@ def test_status_without_a_running_node_says_how_to_start_one(command):
     assert "sdv-node start" in one_sentence(err)
 
 
+def test_a_market_that_pays_in_another_token_than_the_pinned_one_is_refused(command, settings):
+    code, _, err = command(*settings(**{"chain.token": "0x" + "fa" * 20}), "start")
+    assert code == 2
+    assert "0x" + "fa" * 20 in one_sentence(err)
+    assert "chain.token" in err
+
+
+def test_a_journal_that_is_not_there_is_told(command, settings):
+    code, _, err = command(*settings(), "jobs", "export")
+    assert code == 1
+    assert "start the node first" in one_sentence(err)
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["--since", "yesterday"], "yesterday"),
+        (["--requester", "bob"], "bob"),
+    ],
+)
+def test_a_filter_that_is_none_is_told(command, words, wrong):
+    code, _, err = command("jobs", "list", *words)
+    assert code == 2
+    assert wrong in one_sentence(err)
+
+
 def test_an_unknown_setting_is_named(command):
     code, _, err = command("--set", "pricing.flor=1", "config", "show")
     assert code == 2
@@ -174,10 +200,33 @@ def test_doctor_on_a_funded_devnet_finds_only_what_is_missing(command, settings)
     assert code == 1
 
 
+def test_doctor_tells_of_each_endpoint(command, settings, fresh_devnet_url):
+    urls = f"{fresh_devnet_url},http://user:secret@127.0.0.1:9/key,{fresh_devnet_url.replace('http', 'ws')}"
+    _, out, _ = command(*settings(**{"chain.rpc_urls": urls}), "doctor", "--json")
+    first, second, third = (
+        check for check in json.loads(out[out.index("[\n") :]) if check["name"] == "endpoint"
+    )
+    assert first["verdict"] == third["verdict"] == "ok"
+    assert "chain 31337, head" in first["finding"]
+    assert third["finding"].startswith("ws://")
+    assert second["verdict"] == "warning"
+    assert second["finding"].startswith("http://127.0.0.1:9: failing")
+    assert "take it out of chain.rpc_urls" in second["remedy"]
+    assert "secret" not in out
+    assert "key" not in second["finding"]
+
+
+def test_doctor_says_when_the_policys_caps_forbid_what_is_offered(command, settings):
+    code, out, _ = command(*settings(**{"policy.max_per_deal": "1.5"}), "doctor", "--json")
+    (finding,) = [check["finding"] for check in json.loads(out) if check["name"] == "policy"]
+    assert finding == "policy.max_per_deal is 1.5 tokens, and one deal can take 2: raise it"
+    assert code == 1
+
+
 def test_doctor_without_an_rpc_ends_as_unreachable(command, settings):
-    code, out, _ = command(*settings(**{"chain.rpc_url": "http://127.0.0.1:9"}), "doctor", "--json")
+    code, out, _ = command(*settings(**{"chain.rpc_urls": "http://127.0.0.1:9"}), "doctor", "--json")
     assert code == 3
-    assert "chain.rpc_url" in out
+    assert "chain.rpc_urls" in out
 
 
 @pytest.mark.parametrize(
@@ -192,10 +241,18 @@ def test_doctor_without_an_rpc_ends_as_unreachable(command, settings):
         ["doctor"],
         ["jobs", "list"],
         ["jobs", "show"],
+        ["jobs", "export"],
+        ["jobs", "audit"],
+        ["jobs", "counterparties"],
         ["wallet", "new"],
         ["wallet", "show"],
         ["wallet", "balance"],
         ["wallet", "approve"],
+        ["wallet", "withdraw"],
+        ["wallet", "import"],
+        ["offer", "show"],
+        ["offer", "publish"],
+        ["offer", "withdraw"],
         ["config", "show"],
         ["devnet", "up"],
     ],
@@ -205,3 +262,32 @@ def test_every_command_has_help_with_an_example(command, words):
     assert code == 0
     assert "sdv-node " + " ".join(words) in out
     assert "Example" in out or not words
+
+
+def document_of(text):
+    """The one JSON document in an output; the log, which these tests leave alone, is before it."""
+    return json.loads(text[text.index("{\n") :])
+
+
+def test_without_a_node_the_offer_commands_do_it_themselves(command, settings):
+    place = ("--set", "worker.profile=fake", "--set", "http.public_url=https://provider.example")
+    flags = (*settings(), *place)
+    code, out, _ = command(*flags, "offer", "show", "--json")
+    assert (code, document_of(out)["state"]) == (0, "pending")
+    code, out, _ = command(*flags, "offer", "publish", "--json")
+    told = document_of(out)
+    assert (code, told["state"], told["listed"], told["url"]) == (
+        0,
+        "published",
+        True,
+        "https://provider.example",
+    )
+    assert json.loads(told["document"])["resource_provider"] == told["provider"]
+    code, out, _ = command(*flags, "offer", "show")
+    assert code == 0
+    assert "1 a job + 0 a step, at least 1" in out
+    code, out, _ = command(*flags, "offer", "withdraw", "--json")
+    assert (code, document_of(out)["state"], document_of(out)["cid"]) == (0, "withdrawn", None)
+    code, _, error = command(*flags, "--set", "market.allow_toy_models=false", "offer", "publish")
+    assert code == 1
+    assert "toy models" in one_sentence(error)

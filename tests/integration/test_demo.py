@@ -86,3 +86,27 @@ def test_inputs_that_are_not_valid_end_the_demo_before_anything_starts(tmp_path)
     assert "Steps" in done.stderr
     assert "Framerate" in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("provider", "phase", "ruling", "gains"),
+    [
+        ("honest", "PAID", "accept", {"requester": -2, "provider": 1, "mediator": 1}),
+        ("cheating", "REJECTED", "reject", {"requester": -1, "provider": -1, "mediator": 1}),
+    ],
+)
+def test_a_dispute_is_played_to_its_ruling_with_everybodys_balance(
+    tmp_path_factory, tmp_path, provider, phase, ruling, gains
+):
+    # The same place for both, so that the toy weights of the parties are made once.
+    data = tmp_path_factory.getbasetemp() / "disputes"
+    few = ("-i", "Steps=5", "-i", "VideoSteps=5")
+    done = run_demo(data, PROMPT, *few, "--dispute", provider, "--json", str(tmp_path / "told.json"))
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "told.json").read_text())
+    assert (document["provider"], document["phase"], document["ruling"]) == (provider, phase, ruling)
+    assert document["gains_wei"] == {party: str(gain * 10**18) for party, gain in gains.items()}
+    assert f"ruled {ruling}" in done.stdout
+    assert ("Computing the job again" in done.stdout) is (provider == "cheating")
+    assert Path(document["evidence"]).is_dir()
+    assert processes_of(data) == []

@@ -10,7 +10,9 @@ from node.publisher.cid import BlockId, parse_cid
 from node.publisher.dag import FileNode, Scope, load, read_range, walk
 from node.publisher.errors import BadContent
 from node.publisher.fetch_limits import FetchLimits
-from node.publisher.intake import Intake, TreeWriter
+from node.publisher.fetching.harvest import Harvest
+from node.publisher.fetching.stream import Intake
+from node.publisher.fetching.tree import TreeWriter
 from node.publisher.names import name_problem
 from node.publisher.unixfs import Layout, cid_of, import_tree
 
@@ -42,11 +44,12 @@ def harvest(path: Path):
 
 def receive(folder: Path, root: BlockId, car: bytes, step: int):
     (folder / "blocks").mkdir()
-    intake = Intake(folder / "blocks", root, LIMITS)
+    harvested = Harvest(folder / "blocks", root, LIMITS)
+    intake = Intake(harvested, LIMITS)
     for start in range(0, len(car), step):
         intake.feed(car[start : start + step])
     intake.finish()
-    TreeWriter(intake, LIMITS).write(root, folder / "tree")
+    TreeWriter(harvested, LIMITS).write(root, folder / "tree")
     return harvest(folder / "tree")
 
 

@@ -1,7 +1,7 @@
 // Everything about one job, in a dialog that has its own address (#job=j17).
 
 import { getJson } from './feed.js';
-import { amount, clock, dateTime, money, phase, shortHex } from './format.js';
+import { amount, clock, dateTime, duration, money, phase, shortHex } from './format.js';
 import { badge, copyButton, el, fileUrl, media, picture, player, sizeOf } from './jobs.js';
 
 export class Detail {
@@ -64,6 +64,7 @@ export class Detail {
           ['Deal', job.deal_id && copyButton(job.deal_id, job.deal_id, 'the deal id')],
           ['Requester', job.requester && copyButton(job.requester, shortHex(job.requester), 'the address')],
           ['Module', job.module], ['Class', job.determinism_class], ['Seen', dateTime(job.seen_at)],
+          ['Rendering', rendering(job)],
           ['CID', job.cid && copyButton(job.cid, job.cid, 'the CID')],
         ])),
         part('Inputs', table(Object.entries(job.inputs ?? {}).filter(([name]) => name !== 'Prompt' && name !== 'prompt')),
@@ -83,6 +84,11 @@ export class Detail {
           el('td', {}, String(sent.nonce ?? '–')), el('td', {}, String(sent.gas_used ?? '–')), el('td', {}, amount(sent.fee_wei, 6)))))))) : '',
     );
   }
+}
+
+function rendering(job) {
+  if (job.run_time) return `took ${duration(job.run_time.taken_s)}, ${duration(job.run_time.expected_s)} expected`;
+  return job.estimate ? `${duration(job.estimate.expected_s)} expected, ${duration(job.estimate.upper_s)} at most` : '';
 }
 
 function head(title, dialog, ...extra) {

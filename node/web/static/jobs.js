@@ -1,6 +1,6 @@
 // The cards of jobs: the running one, the finished ones, the ones not taken. Text goes in as text, never as markup.
 
-import { MILESTONES, ago, bytes, clock, dateTime, milestoneTimes, money, phase, shortCid, shortHex, words } from './format.js';
+import { MILESTONES, ago, bytes, clock, dateTime, duration, milestoneTimes, money, phase, shortCid, shortHex, words } from './format.js';
 
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -94,6 +94,12 @@ export function fileLinks(job) {
   return el('p', { class: 'files' }, links);
 }
 
+// how long the rendering still takes, as the node expects it
+export function left(job) {
+  const seconds = job.estimate?.left_s;
+  return typeof seconds === 'number' ? `, about ${duration(seconds)} left` : '';
+}
+
 export function runningCard(job, symbol, open) {
   const found = media(job);
   const progress = job.progress;
@@ -113,7 +119,7 @@ export function runningCard(job, symbol, open) {
   if (percent !== null) bar.firstChild.style.width = `${percent}%`;
   bar.hidden = percent === null && step >= 4; // only waiting for others is left
   const line = progress
-    ? [el('strong', {}, words(progress.stage)), el('span', {}, `step ${progress.step} of ${progress.steps}`), el('span', { class: 'push' }, `${Math.floor(percent)} %`)]
+    ? [el('strong', {}, words(progress.stage)), el('span', {}, `step ${progress.step} of ${progress.steps}`), el('span', { class: 'push' }, `${Math.floor(percent)} %${left(job)}`)]
     : [el('strong', {}, label), job.reason ? el('span', {}, job.reason) : null];
   const shown = found.mp4.length ? player(job, found.mp4[0], found.still[0]) : found.still.length ? picture(job, found.still[0]) : null;
   return el(

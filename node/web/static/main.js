@@ -146,6 +146,15 @@ function fact(name, value, ...notes) {
     notes.filter(Boolean).map((note) => el('p', { class: 'fact-note' }, note)));
 }
 
+function gpuFact(gpu, numbered) {
+  const readings = [[gpu.utilisation_percent, '%'], [gpu.temperature_c, '°C'], [gpu.power_w, 'W']];
+  const told = readings.filter(([value]) => value !== null && value !== undefined);
+  return fact(numbered ? `GPU ${gpu.index}` : 'GPU', String(gpu.name).replace(/^NVIDIA (GeForce )?/, ''),
+    `${bytes(gpu.memory_used_bytes)} of ${bytes(gpu.memory_total_bytes)}`,
+    told.map(([value, unit]) => `${Math.round(value)} ${unit}`).join(' · '),
+    ...(gpu.shut ?? []).map(({ reason }) => el('span', { class: 'bad' }, reason)));
+}
+
 // Facts that read the same stay: one of them has a button that may have the focus.
 function drawFacts(...facts) {
   const before = drawn.get('facts') ?? [];
@@ -171,26 +180,37 @@ function drawStatus({ chain = {}, wallet = {}, worker = {}, gpus = [], earnings 
   byId('banner').hidden = reasons.length === 0;
   byId('banner-title').textContent = 'This node takes no new jobs';
   byId('banner-reasons').replaceChildren(...reasons.map((reason) => el('li', {}, reason)));
-  const gpu = gpus[0];
-  const reading = gpu && [gpu.utilisation_percent ?? null, gpu.temperature_c ?? null, gpu.power_w ?? null];
+  const workers = worker.slots ?? [];
   const paid = node.jobs?.by_phase?.PAID ?? 0;
   drawFacts(
-    fact('Earned', `${amount(earnings.paid_wei)} ${chain.symbol ?? ''}`, `${amount(earnings.day_wei)} ${chain.symbol ?? ''} in the last day`, plural(paid, 'paid job')),
+    fact('Earned', `${amount(earnings.paid_wei)} ${chain.symbol ?? ''}`, `${amount(earnings.day_wei)} ${chain.symbol ?? ''} in the last day${earnings.locked_wei === undefined ? '' : `, ${amount(earnings.locked_wei)} locked in deals`}`, plural(paid, 'paid job')),
     fact('Chain head', chain.head === null || chain.head === undefined ? 'No block yet' : integer(chain.head),
       chain.rpc_ok ? el('span', {}, 'seen ', el('time', { 'data-at': chain.head_at }, ago(chain.head_at))) : el('span', { class: 'bad' }, chain.problem ?? 'The RPC endpoint does not answer'), `chain ${chain.chain_id ?? '–'}, read to ${integer(chain.cursor)}`),
     fact('Wallet', `${amount(wallet.token_wei)} ${chain.symbol ?? ''}`, `${amount(wallet.gas_wei)} for gas`,
       wallet.address ? copyButton(wallet.address, shortHex(wallet.address), 'the wallet address') : null),
-    fact('Worker', worker.ready ? words(worker.state) || 'Ready' : words(worker.state) || 'Not ready', worker.profile && `profile ${worker.profile}`, worker.determinism_class && `class ${worker.determinism_class}`),
-    gpu ? fact(gpus.length > 1 ? `GPU 1 of ${gpus.length}` : 'GPU', String(gpu.name).replace(/^NVIDIA (GeForce )?/, ''),
-      `${bytes(gpu.memory_used_bytes)} of ${bytes(gpu.memory_total_bytes)}`,
-      [reading[0] === null ? null : `${reading[0]} %`, reading[1] === null ? null : `${reading[1]} °C`, reading[2] === null ? null : `${Math.round(reading[2])} W`].filter(Boolean).join(' · '))
-      : fact('GPU', 'None', node.gpu_problem ?? 'The processor renders'),
+    workers.length > 1 ? fact('Workers', `${workers.filter(({ ready }) => ready).length} of ${workers.length} ready`,
+      `${workers.filter(({ rendering }) => rendering).length} rendering`, `profile ${worker.profile}`, worker.problem)
+      : fact('Worker', worker.ready ? words(worker.state) || 'Ready' : words(worker.state) || 'Not ready', worker.profile && `profile ${worker.profile}`, worker.determinism_class && `class ${worker.determinism_class}`),
+    ...(gpus.length ? gpus.map((gpu) => gpuFact(gpu, gpus.length > 1)) : [fact('GPU', 'None', node.gpu_problem ?? 'The processor renders')]),
   );
+  drawCases(node.mediation?.cases ?? []);
   byId('version').textContent = `sdv-node ${node.version ?? ''} · up for ${duration(Date.now() / 1000 - node.started_at)} · ${bytes(disk.free_bytes)} free`;
   const counts = Object.entries(node.jobs?.by_phase ?? {});
   const total = (wanted) => counts.reduce((sum, [name, count]) => sum + (wanted(name) ? count : 0), 0);
   byId('done-count').textContent = plural(total((name) => ['PAID', 'FAILED', 'REJECTED', 'UNPAID'].includes(name)), 'job');
   byId('refused-count').textContent = plural(total((name) => NOT_TAKEN.has(name)), 'offer');
+}
+
+function drawCases(cases) {
+  byId('cases-section').hidden = cases.length === 0;
+  // Read by the same list as jobs are, which knows an entry by its id.
+  list('cases', cases.map((found) => ({ ...found, job_id: found.deal_id })), caseRow);
+}
+
+function caseRow(found) {
+  const ruling = found.decision ? `, ${found.decision === 'accept' ? 'for the provider' : 'against the provider'}` : '';
+  return el('li', {}, el('span', { class: 'mono break' }, found.deal_id), el('span', {}, `${words(found.phase)}${ruling}`),
+    el('span', { class: 'muted break', dir: 'auto' }, found.reason || found.waits || ''));
 }
 
 function drawConnection() {

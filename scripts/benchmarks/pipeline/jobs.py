@@ -117,13 +117,20 @@ class OwnJob:
         models, shown = self.models, self.profile
         self.enter("still")
 
+        def sampled_still() -> Tensor:
+            return still.sample_latents(models, shown, spec, still.conditioning(models, spec), _silent)
+
+        def sampled_clip() -> Tensor:
+            conditioned = clip.conditioning(models, shown, spec, parts["still decode"], 0)
+            return clip.sample_latents(models, shown, spec, conditioned, _silent)
+
         def stage(name: str, compute: Callable[..., Tensor], *arguments: object) -> None:
             stages[name] = self._clock.seconds(lambda: parts.update({name: compute(*arguments)}))
 
-        stage("still", still.sample_latents, models, shown, spec, _silent)
+        stage("still", sampled_still)
         stage("still decode", still.decode, models, parts["still"])
         self.enter("clip")
-        stage("clip", clip.sample_latents, models, shown, spec, parts["still decode"], 0, _silent)
+        stage("clip", sampled_clip)
         stage("clip decode", clip.decode, models, parts["clip"])
         stage("frames", Tensor.cpu, parts["clip decode"])
         return parts

@@ -37,10 +37,13 @@ async def read(devnet: DevMarket, *addresses: Address) -> list[object]:
     logs = ConfirmedLogs(
         devnet.chain, addresses, events.MARKET_TOPICS, confirmations=0, cursor=None, start_block=0
     )
-    batch = await logs.next()
-    assert batch is not None
-    assert batch.last == batch.head
-    return [decode(log) for log in batch.logs]
+    found = []
+    while True:
+        batch = await logs.next()
+        assert batch is not None
+        found += [decode(log) for log in batch.logs]
+        if batch.last == batch.head:
+            return found
 
 
 def run_job(module: bytes, *inputs: bytes) -> bytes:

@@ -8,9 +8,10 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from node.chain import rpc as rpc_module
+from node.chain import jsonrpc
 from node.chain.hexadecimal import BadReply
-from node.chain.rpc import Rpc, RpcError
+from node.chain.jsonrpc import RateLimited
+from node.chain.rpc import Rpc, RpcError, retry_after_s
 from node.errors import Misconfigured, Unreachable
 
 pytestmark = pytest.mark.integration
@@ -63,10 +64,76 @@ async def test_a_result_is_returned_as_it_came(endpoint: Endpoint, rpc: Rpc):
 
 
 async def test_one_connection_serves_many_calls(endpoint: Endpoint, rpc: Rpc):
-    endpoint.says(text='{"jsonrpc":"2.0","id":1,"result":null}', content_type="application/json")
+    async def echo(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"jsonrpc": "2.0", "id": (await request.json())["id"], "result": None})
+
+    endpoint.answer = echo
     for _ in range(5):
         assert await rpc.call("eth_x", []) is None
     assert len(endpoint.connections) == 1
+
+
+@pytest.mark.parametrize("number", ["2", "null", '"1"', "1.5"])
+async def test_the_answer_to_another_request_is_a_bad_reply(endpoint: Endpoint, rpc: Rpc, number: str):
+    endpoint.says(text=f'{{"jsonrpc":"2.0","id":{number},"result":"0x1"}}', content_type="application/json")
+    with pytest.raises(BadReply, match="another request"):
+        await rpc.call("eth_x", [])
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7.0), ("100000", 300.0), (None, None), ("soon", None), ("٣", None)]
+)
+@pytest.mark.parametrize("body", ["<html>", '{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}'])
+async def test_too_many_requests_says_how_long_to_wait(
+    endpoint: Endpoint, rpc: Rpc, header: str | None, seconds: float | None, body: str
+):
+    endpoint.says(text=body, status=429, headers={"Retry-After": header} if header else None)
+    with pytest.raises(RateLimited) as caught:
+        await rpc.call("eth_x", [])
+    assert caught.value.retry_after_s == seconds
+
+
+def test_retry_after_may_be_a_date():
+    assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert retry_after_s("Wed, 21 Oct 2415 07:28:00 GMT") == 300.0
+
+
+async def test_no_answer_over_a_new_connection_is_handed_out_before_the_greeting(endpoint: Endpoint):
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        asked.append(body["method"])
+        return web.json_response({"jsonrpc": "2.0", "id": body["id"], "result": "0x1"})
+
+    async def greet(ask):
+        asked.append("greeting")
+        await ask("eth_chainId", [])
+
+    endpoint.answer = answer
+    client = Rpc(endpoint.url, greet=greet)
+    await client.call("eth_x", [])
+    await client.call("eth_y", [])
+    await client.close()
+    await client.call("eth_z", [])
+    await client.close()
+    assert asked == ["eth_x", "greeting", "eth_chainId", "eth_y", "eth_z", "greeting", "eth_chainId"]
+
+
+async def test_a_connection_whose_greeting_fails_gives_no_answer_and_is_not_used_again(endpoint: Endpoint):
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"jsonrpc": "2.0", "id": (await request.json())["id"], "result": "0x1"})
+
+    async def greet(_ask):
+        raise Unreachable("another chain")
+
+    endpoint.answer = answer
+    client = Rpc(endpoint.url, greet=greet)
+    for _ in range(2):
+        with pytest.raises(Unreachable, match="another chain"):
+            await client.call("eth_x", [])
+    await client.close()
+    assert len(endpoint.connections) == 2
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
@@ -144,7 +211,7 @@ async def test_a_cut_answer_is_unreachable(endpoint: Endpoint, rpc: Rpc):
 async def test_an_answer_beyond_the_limit_is_cut_off_also_when_compressed(
     endpoint: Endpoint, rpc: Rpc, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(rpc_module, "MAX_REPLY_BYTES", 100_000)
+    monkeypatch.setattr(jsonrpc, "MAX_REPLY_BYTES", 100_000)
     endpoint.says(
         body=gzip.compress(b" " * 5_000_000),
         content_type="application/json",

@@ -10,6 +10,7 @@ from node.clock import SystemClock
 from node.job.transactions import TxStatus
 from node.types import Wei
 from tests.fakes.tx_store import MemoryTxStore
+from tests.winding import drop_blocks
 
 pytestmark = pytest.mark.integration
 SIGNER = dev_signer(PROVIDER)
@@ -126,10 +127,11 @@ async def test_a_transaction_lost_in_a_reorganisation_is_mined_again(devnet: Dev
     clock, store = MiningClock(devnet), MemoryTxStore()
     clock.mining.clear()
     before = await devnet.chain.nonce(SIGNER.address)
+    head = await devnet.chain.head()
     sending = asyncio.create_task(manager(devnet, store, clock).send(approval(devnet)))
     while await devnet.chain.nonce(SIGNER.address) == before:
         await devnet.chain.head()
-    await devnet.rpc.call("anvil_reorg", [1, []])
+    await drop_blocks(devnet.rpc, above=head.number)
     clock.mining.set()
     outcome = await sending
 
@@ -138,6 +140,25 @@ async def test_a_transaction_lost_in_a_reorganisation_is_mined_again(devnet: Dev
     receipt = await devnet.chain.receipt(outcome.tx_hash)
     assert receipt is not None
     assert receipt.block_number == outcome.block_number
+
+
+async def send_by_hand(devnet: DevMarket, nonce: int, max_fee: int) -> str:
+    """The operator moves money with the same key from elsewhere."""
+    raw = await SIGNER.sign(
+        {
+            "type": 2,
+            "chainId": devnet.chain_id,
+            "nonce": nonce,
+            "to": bytes(19) + b"\x99",
+            "value": 1,
+            "data": b"",
+            "gas": 21_000,
+            "maxFeePerGas": max_fee,
+            "maxPriorityFeePerGas": max_fee * 4 // 5,
+            "accessList": [],
+        }
+    )
+    return await devnet.chain.send_raw(raw)
 
 
 async def test_a_nonce_that_another_wallet_used_is_given_up_and_the_call_still_happens_once(
@@ -149,22 +170,7 @@ async def test_a_nonce_that_another_wallet_used_is_given_up_and_the_call_still_h
     before = await devnet.chain.nonce(SIGNER.address)
     sending = asyncio.create_task(manager(devnet, store, clock).send(approval(devnet)))
     await store.reached.wait()
-    # The operator moves money with the same key from elsewhere, paying more.
-    raw = await SIGNER.sign(
-        {
-            "type": 2,
-            "chainId": devnet.chain_id,
-            "nonce": before,
-            "to": bytes(19) + b"\x99",
-            "value": 1,
-            "data": b"",
-            "gas": 21_000,
-            "maxFeePerGas": 500 * 10**9,
-            "maxPriorityFeePerGas": 400 * 10**9,
-            "accessList": [],
-        }
-    )
-    foreign = await devnet.chain.send_raw(raw)
+    foreign = await send_by_hand(devnet, before, max_fee=500 * 10**9)
     await devnet.mine()
     clock.mining.set()
     outcome = await sending
@@ -173,6 +179,24 @@ async def test_a_nonce_that_another_wallet_used_is_given_up_and_the_call_still_h
     assert outcome.tx_hash != foreign
     assert await devnet.chain.nonce(SIGNER.address) == before + 2
     assert store.rows["wallet:approve"].reason == f"nonce {before} was used by {foreign}"
+
+
+async def test_a_nonce_whose_transaction_vanished_from_the_pool_is_filled(devnet: DevMarket):
+    clock, store = MiningClock(devnet), WatchedStore(payloads=1)
+    clock.mining.clear()
+    await devnet.rpc.call("evm_setAutomine", [False])
+    before = await devnet.chain.nonce(SIGNER.address)
+    foreign = await send_by_hand(devnet, before, max_fee=500 * 10**9)
+    sending = asyncio.create_task(manager(devnet, store, clock).send(approval(devnet)))
+    await store.reached.wait()
+    assert store.rows["wallet:approve"].nonce == before + 1
+    await devnet.rpc.call("anvil_dropTransaction", [foreign])
+    clock.mining.set()
+
+    assert isinstance(await sending, Mined)
+    assert await devnet.chain.nonce(SIGNER.address) == before + 2
+    assert store.rows[f"gap:{before}"].to == SIGNER.address
+    assert await devnet.contracts.token_allowance(SIGNER.address, devnet.addresses.payments) == 5
 
 
 async def test_many_intents_at_once_leave_no_gap(devnet: DevMarket):

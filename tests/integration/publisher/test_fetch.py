@@ -1,19 +1,23 @@
 import asyncio
 import fcntl
 import os
+import shutil
+import threading
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from node.destinations import Reach
 from node.errors import Unreachable
 from node.publisher.car import write_car
 from node.publisher.cid import DAG_PB, RAW, hash_block, parse_cid
 from node.publisher.dag import Scope, walk
 from node.publisher.dagpb import Kind, Link, UnixFsData, encode_node, encode_unixfs
 from node.publisher.errors import BadContent, InvalidCid, StoreUnavailable, TargetOccupied
-from node.publisher.fetch import fetch
+from node.publisher.fetch_file import fetch_file
 from node.publisher.fetch_limits import FetchLimits
+from node.publisher.fetching.download import fetch as fetch_from
 from node.publisher.unixfs import cid_of
 from node.types import Cid
 from tests.integration.publisher.conftest import read_tree
@@ -22,6 +26,11 @@ pytestmark = pytest.mark.integration
 
 QUICK = FetchLimits(retry_wait_s=0.01, idle_s=5.0)
 CAR = "application/vnd.ipld.car"
+
+
+async def fetch(url, cid, into, limits, on_progress=lambda _: None):
+    """Download from one gateway."""
+    await fetch_from([url], cid, into, limits, on_progress)
 
 
 @pytest.fixture
@@ -76,8 +85,11 @@ async def test_a_result_arrives_as_it_was_published(gateway_url, cid, files, tmp
     await fetch(gateway_url + "/", cid, tmp_path / "deep" / "down" / "copy", QUICK, received.append)
     assert read_tree(tmp_path / "deep" / "down" / "copy") == files
     assert cid_of(tmp_path / "deep" / "down" / "copy") == cid
-    assert received == sorted(received)
-    assert received[-1] > sum(map(len, files.values())) // 2
+    counts = [(progress.received_bytes, progress.blocks) for progress in received]
+    assert counts == sorted(counts)
+    last = received[-1]
+    assert last.received_bytes == last.total_bytes > sum(map(len, files.values())) // 2
+    assert last.blocks == last.known_blocks
     assert [path.name for path in (tmp_path / "deep" / "down").iterdir()] == ["copy"]
 
 
@@ -181,11 +193,15 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_a_lie_is_refused_at_once_and_leaves_nothing(gateway_of, sections, cid, tmp_path, lie):
+async def test_a_lie_is_refused_at_once_and_leaves_only_what_is_right(
+    gateway_of, sections, cid, tmp_path, lie
+):
     url, requests = await gateway_of(answering(LIES[lie](sections)))
     with pytest.raises(BadContent):
         await fetch(url, cid, tmp_path / "new" / "copy", QUICK)
-    assert list((tmp_path / "new").iterdir()) == []
+    right = {block_id.digest: data for block_id, data in sections}
+    for file in (tmp_path / "new").rglob("*"):
+        assert file.is_dir() or right[bytes.fromhex(file.name)] == file.read_bytes()
     assert len(requests) == 1
 
 
@@ -244,8 +260,9 @@ async def test_a_connection_that_breaks_is_unreachable(gateway_of, sections, cid
     url, requests = await gateway_of(handler)
     with pytest.raises(Unreachable, match="broke off"):
         await fetch(url, cid, tmp_path / "copy", QUICK)
-    assert len(requests) == QUICK.attempts
-    assert not (tmp_path / ".copy.part").exists()
+    assert len([request for request in requests if request.query["format"] == "car"]) == 1
+    assert not (tmp_path / "copy").exists()
+    assert len(list((tmp_path / ".copy.part" / "blocks").iterdir())) > 1
 
 
 @pytest.mark.parametrize(
@@ -262,7 +279,7 @@ async def test_a_gateway_that_falls_silent_is_unreachable(gateway_of, sections, 
         return answer
 
     url, _ = await gateway_of(handler)
-    with pytest.raises(Unreachable, match=r"in time|broke off"):
+    with pytest.raises(Unreachable, match=r"in time|broke off|within 0.2 s"):
         await fetch(url, cid, tmp_path / "copy", limits)
     asked_to_stop.set()
 
@@ -293,6 +310,59 @@ async def test_redirects_are_followed_a_few_times_to_http_only(gateway_of, gatew
         url, _ = await gateway_of(handler)
         with pytest.raises(Unreachable):
             await fetch(url, cid, tmp_path / "other", QUICK)
+
+
+async def test_a_gateway_that_a_stranger_published_may_not_redirect(gateway_of, gateway_url, cid, tmp_path):
+    async def onward(request):
+        raise web.HTTPFound(gateway_url + request.path_qs)
+
+    target, _ = await gateway_of(answering(b""))
+    url, _ = await gateway_of(onward)
+    for gateways in ([], [target]):
+        with pytest.raises(Unreachable, match="status 302, and a gateway that a provider publishes may not"):
+            await fetch_from(gateways, cid, tmp_path / "copy", QUICK, published=[url], reach=Reach.ANY)
+
+
+async def test_an_address_of_a_stranger_leads_into_no_private_network(gateway_of, cid, tmp_path):
+    url, requests = await gateway_of(answering(b""))
+    for address in (url, url.replace("127.0.0.1", "localhost")):
+        with pytest.raises(Unreachable, match="is not on the public internet"):
+            await fetch_from([], cid, tmp_path / "copy", QUICK, published=[address])
+        with pytest.raises(Unreachable, match="is not on the public internet"):
+            await fetch_file(address, hash_block(RAW, b"x").to_cid(), 100, Reach.PUBLIC)
+    assert requests == []
+
+
+async def test_what_came_before_a_lie_is_not_fetched_again(gateway_of, sections, cid, files, tmp_path):
+    liar, _ = await gateway_of(answering(car_of(sections[:-2]) + b"\0"))
+    with pytest.raises(BadContent):
+        await fetch(liar, cid, tmp_path / "copy", QUICK)
+    kept = {path.name for path in (tmp_path / ".copy.part" / "blocks").iterdir()}
+    assert kept == {block_id.digest.hex() for block_id, _ in sections[:-2]}
+
+    async def block(request):
+        name = request.path.removeprefix("/ipfs/")
+        return web.Response(body={str(block_id): data for block_id, data in sections}[name])
+
+    honest, requests = await gateway_of(block)
+    await fetch(honest, cid, tmp_path / "copy", QUICK)
+    assert read_tree(tmp_path / "copy") == files
+    assert {request.path for request in requests} == {f"/ipfs/{block_id}" for block_id, _ in sections[-2:]}
+    assert not (tmp_path / ".copy.part").exists()
+
+
+async def test_folders_are_removed_beside_the_event_loop(gateway_url, cid, tmp_path, monkeypatch):
+    threads = []
+    remove = shutil.rmtree
+
+    def watched(*arguments, **options):
+        threads.append(threading.current_thread())
+        remove(*arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    await fetch(gateway_url, cid, tmp_path / "copy", QUICK)
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize(

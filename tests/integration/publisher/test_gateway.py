@@ -209,7 +209,8 @@ async def test_the_scope_bounds_a_car(blocks_of, cid, store):
 async def test_a_car_is_had_by_the_accept_header_too(ask, cid):
     status, headers, body = await ask(f"/ipfs/{cid}?dag-scope=block", Accept=f"{CAR}; version=1; dups=y")
     assert status == 200
-    assert headers["Content-Type"] == f"{CAR}; version=1; order=dfs; dups=n"
+    assert headers["Content-Type"] == f"{CAR}; version=1; order=dfs; dups=y"
+    assert headers["Content-Location"] == f"/ipfs/{cid}?format=car&dag-scope=block"
     assert len(list(CarReader(parse_cid(cid), max_block_bytes=1 << 21).feed(body))) == 1
 
 
@@ -221,7 +222,7 @@ async def test_a_car_is_had_by_the_accept_header_too(ask, cid):
         ("/ipfs/bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e", 404),
         ("/ipfs/bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e?format=car", 404),
         ("/ipfs/notacid", 400),
-        ("/ipfs/bafkqaaa", 400),
+        ("/ipfs/bafkqaab", 400),
         ("/ipfs/{cid}?format=tar", 400),
         ("/ipfs/{cid}?format=car&dag-scope=x", 400),
         ("/ipfs/{cid}/%2e%2e/%2e%2e/etc/passwd", 400),

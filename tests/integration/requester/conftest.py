@@ -10,9 +10,11 @@ from node.chain.devnet import MEDIATOR, PROVIDER, REQUESTER, Devnet, dev_signer
 from node.chain.signer import LocalSigner
 from node.chain.txmanager import TxManager, TxSettings
 from node.clock import SystemClock
+from node.destinations import Reach
 from node.publisher.cid import parse_cid
-from node.publisher.fetch import fetch
+from node.publisher.fetch_file import fetch_file
 from node.publisher.fetch_limits import FetchLimits
+from node.publisher.fetching.download import fetch
 from node.publisher.unixfs import CID_V0, CID_V1, cid_of
 from node.requester.flow import Requester, RequesterSettings
 from node.requester.proposals import Limits
@@ -20,6 +22,7 @@ from node.requester.provider import ProviderStatus
 from node.requester.runs import RunRecords
 from node.requester.steps import Step
 from node.types import Address, Cid, Wei
+from tests.fakes.checker import ScriptedChecker
 from tests.fakes.provider import TOKEN, ScriptedProvider
 from tests.fakes.tx_store import MemoryTxStore
 
@@ -32,8 +35,16 @@ class GatewayDelivery:
     def canonical(self, data_id: str) -> Cid:
         return parse_cid(data_id).to_cid()
 
-    async def fetch(self, gateway: str, cid: Cid, into: Path, on_bytes) -> None:
-        await fetch(gateway, cid, into, FetchLimits(attempts=1), on_bytes)
+    async def fetch(self, provider, gateways, cid: Cid, into: Path, on_bytes) -> None:
+        def tell(progress) -> None:
+            on_bytes(progress.received_bytes, progress.total_bytes)
+
+        published = () if provider is None else (provider,)
+        limits = FetchLimits(attempts=1)
+        await fetch(gateways, cid, into, limits, tell, published=published, reach=Reach.ANY)
+
+    async def fetch_file(self, gateway: str, cid: str, limit_bytes: int) -> bytes:
+        return await fetch_file(gateway, cid, limit_bytes, Reach.ANY)
 
     def cid_of(self, directory: Path, like: Cid) -> Cid:
         return cid_of(directory, CID_V0 if parse_cid(like).version == 0 else CID_V1)
@@ -58,6 +69,7 @@ class Market:
             "data_dir": self.data_dir,
             "limits": Limits(max_price_wei=Wei(5 * TOKEN)),
             "confirmations": 0,
+            "reach": Reach.ANY,
             "wait_for_proposals_s": 20.0,
             "gather_s": 0.1,
             "poll_interval_s": 0.05,
@@ -68,8 +80,10 @@ class Market:
             contracts=self.devnet.contracts,
             transactions=self.transactions,
             delivery=GatewayDelivery(),
+            documents=GatewayDelivery(),
             provider_status=self.status,
             records=RunRecords(self.data_dir),
+            checker=ScriptedChecker(self.data_dir),
             settings=RequesterSettings(**settings),
             clock=SystemClock(),
             on_step=self.steps.append,
@@ -93,7 +107,7 @@ async def market(devnet: Devnet, tmp_path: Path) -> AsyncIterator[Market]:
 
     ours, theirs = dev_signer(REQUESTER), dev_signer(PROVIDER)
     provider = ScriptedProvider(devnet.contracts, await manager(theirs), theirs.address, tmp_path / "blocks")
-    status = ProviderStatus()
+    status = ProviderStatus(Reach.ANY)
     async with provider.gateway() as gateway:
         await provider.register(gateway)
         yield Market(

@@ -5,9 +5,11 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from node.destinations import Reach
 from node.job.progress import Progress
 from node.requester import provider
-from node.requester.provider import ProviderStatus
+from node.requester.provider import ProviderStatus, Report
+from node.types import DealId, JobId
 
 pytestmark = pytest.mark.integration
 GOOD = {"progress": {"stage": "video", "step": 2, "steps": 4, "fraction": 0.5}}
@@ -61,14 +63,14 @@ async def ask(monkeypatch):
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    status = ProviderStatus()
-    yield lambda path: status.progress(f"http://127.0.0.1:{port}/{path}", 7)
+    status = ProviderStatus(Reach.ANY)
+    yield lambda path: status.report(f"http://127.0.0.1:{port}/{path}", JobId("j7"), DealId("j7-x"))
     await status.close()
     await runner.cleanup()
 
 
 async def test_progress_is_asked_for_under_the_number_of_the_job(ask):
-    assert await ask("good") == Progress("video", 2, 4, 0.5)
+    assert await ask("good") == Report(Progress("video", 2, 4, 0.5))
 
 
 @pytest.mark.parametrize("path", ["never", "redirect", "endless", "cut_off", "missing", "padded"])
@@ -77,6 +79,6 @@ async def test_a_node_that_misbehaves_has_no_progress(ask, path):
 
 
 async def test_a_node_that_is_not_there_has_no_progress():
-    status = ProviderStatus()
-    assert await status.progress("http://127.0.0.1:9", 7) is None
+    status = ProviderStatus(Reach.ANY)
+    assert await status.report("http://127.0.0.1:9", JobId("j7"), DealId("j7-x")) is None
     await status.close()

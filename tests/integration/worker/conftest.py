@@ -1,7 +1,5 @@
 """One set of toy weights and one loaded pipeline for all tests of this folder."""
 
-from dataclasses import replace
-
 import pytest
 
 from node.job.spec import parse_inputs
@@ -9,9 +7,7 @@ from node.pipeline.determinism import weights_hashes
 from node.pipeline.profiles import load_profile
 from node.pipeline.renderer import Renderer
 from node.publisher.unixfs import cid_of
-
-SMALL = {"still_size": 64, "clip_width": 64, "clip_height": 64, "frames": 5}
-"""The tiny profile with less to compute, for tests of what a job's inputs do rather than of its size."""
+from tests.repeats.small import small_renderer
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +25,7 @@ def renderer(data_dir):
 @pytest.fixture(scope="session")
 def small(renderer, data_dir):
     """The same models for short clips of few pixels."""
-    tiny = load_profile("tiny")
-    return Renderer(replace(tiny, **SMALL), renderer.models, weights_hashes(tiny.directory(data_dir)))
+    return small_renderer(renderer, weights_hashes(load_profile("tiny").directory(data_dir)))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 from node.cli.render_place import job_directory
 from node.locking import Locked
 from node.publisher.unixfs import cid_of
+from node.worker.fake import FakeRenderer
 
 pytestmark = pytest.mark.integration
 SDV_NODE = Path(sys.executable).with_name("sdv-node")
@@ -31,7 +32,7 @@ def test_one_json_object_describes_the_result(render, tmp_path):
     document = json.loads(done.stdout)
     assert document.keys() == {"cid", "class", "outputs", "manifest"}
     assert document["cid"] == cid_of(tmp_path / "fox")
-    assert document["class"] == "fake"
+    assert document["class"] == FakeRenderer.determinism_class
     assert document["manifest"]["inputs"]["Prompt"] == "a=b"
     names = ["still_00001_.png", *(f"output_00001_.{suffix}" for suffix in ("png", "webp", "mp4"))]
     assert document["outputs"] == [str(tmp_path / "fox" / "outputs" / name) for name in names]

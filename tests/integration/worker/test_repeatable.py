@@ -12,6 +12,7 @@ import torch
 
 from node.clock import SystemClock
 from node.errors import NotFinite, OutOfMemory
+from node.job.outputs import image_path
 from node.pipeline import clip, containers, results
 from node.pipeline.encoding import Encoders
 from node.pipeline.environment import ENVIRONMENT
@@ -19,7 +20,8 @@ from node.publisher.unixfs import cid_of
 from node.types import JobId
 from node.worker.pool import WorkerPool
 from node.worker.settings import WorkerSettings
-from tests.integration.worker.conftest import SMALL
+from tests.chaos.harness.real_worker import struck_worker
+from tests.repeats.small import SMALL
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -93,7 +95,7 @@ def test_a_still_can_be_looked_at_long_before_its_job_is_over(small, short_job, 
     finished = small.render(short_job(Batching="2"), tmp_path, look)
     assert told == {
         path.rpartition("/")[2]: (finished.directory / path).read_bytes()
-        for path in (results.image_path(1), results.image_path(2))
+        for path in (image_path(1), image_path(2))
     }
 
 
@@ -236,5 +238,14 @@ async def test_a_worker_killed_in_the_middle_and_models_that_take_turns_give_the
         files = await pool.render(JobId("j1"), short_job(), tmp_path / "j1", kill_once)
         assert pool.status()["pid"] != killed[0]
         assert cid_of(files.directory) == reference[1]
+        # The first one is encoded while the second is computed.
+        both = await asyncio.gather(
+            *(pool.render(JobId(name), short_job(), tmp_path / name, ignore) for name in ("j2", "j3"))
+        )
+        assert [cid_of(files.directory) for files in both] == [reference[1]] * 2
     finally:
         await pool.stop()
+
+
+async def test_a_worker_that_freezes_in_the_middle_is_replaced_and_the_bytes_are_the_same(data_dir, tmp_path):
+    assert not (await struck_worker(tmp_path, data_dir, signal.SIGSTOP, 1)).broken

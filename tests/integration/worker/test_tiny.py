@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from node.job.outputs import expected_outputs, frame_path, image_path, video_path
+from node.job.stages import all_stages
 from node.pipeline import results
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -57,7 +59,7 @@ def test_everything_promised_is_delivered(reference, short_job):
     directory, _ = reference
     manifest = manifest_of(directory)
     assert [output["path"] for output in manifest["outputs"]] == [STILL, APNG, WEBP, MP4]
-    assert results.expected_outputs(short_job(), 25) == [STILL, APNG, WEBP, MP4]
+    assert expected_outputs(short_job(), 25) == [STILL, APNG, WEBP, MP4]
     for output in manifest["outputs"]:
         path = directory / output["path"]
         assert results.describe_output(output["path"], path).to_json() == output
@@ -77,7 +79,8 @@ def test_stages_are_told_in_an_order_that_no_thread_decides(reference):
     stages = manifest_of(reference[0])["stages"]
     assert list(stages) == sorted(stages)
     assert stages.keys() == {
-        "still_latents", "stills", "video_latents_00001", "frames_00001", STILL, APNG, WEBP, MP4
+        "text_conditioning", "still_latents", "stills",
+        "video_conditioning_00001", "video_latents_00001", "frames_00001", STILL, APNG, WEBP, MP4
     }  # fmt: skip
 
 
@@ -101,26 +104,30 @@ def test_nothing_in_the_result_names_this_machine(reference):
 
 
 @pytest.mark.parametrize(
-    ("changed_input", "changed"),
+    ("changed_input", "changed", "first"),
     [
-        ("Prompt=a horse", EVERYTHING),
-        ("Seed=43", EVERYTHING),
-        (f"Seed={2**64 - 1}", EVERYTHING),
-        ("Steps=6", EVERYTHING),
-        ("Scheduler=karras", EVERYTHING),
-        ("Sampler=euler", EVERYTHING),
-        ("VideoSeed=43", CLIP),
-        ("VideoSteps=6", CLIP),
-        ("VideoScheduler=karras", CLIP),
-        ("VideoSampler=euler", CLIP),
-        ("Framerate=9", CLIP),
+        ("Prompt=a horse", EVERYTHING, "text_conditioning"),
+        ("Seed=43", EVERYTHING, "still_latents"),
+        (f"Seed={2**64 - 1}", EVERYTHING, "still_latents"),
+        ("Steps=6", EVERYTHING, "still_latents"),
+        ("Scheduler=karras", EVERYTHING, "still_latents"),
+        ("Sampler=euler", EVERYTHING, "still_latents"),
+        ("VideoSeed=43", CLIP, "video_latents_00001"),
+        ("VideoSteps=6", CLIP, "video_latents_00001"),
+        ("VideoScheduler=karras", CLIP, "video_latents_00001"),
+        ("VideoSampler=euler", CLIP, "video_latents_00001"),
+        ("Framerate=9", CLIP, APNG),
     ],
 )
-def test_what_each_input_changes(small, small_reference, short_job, tmp_path, changed_input, changed):
+def test_what_each_input_changes_and_the_first_stage_that_shows_it(
+    small, small_reference, short_job, tmp_path, changed_input, changed, first
+):
     finished = small.render(short_job(**dict([changed_input.split("=")])), tmp_path, ignore)
     assert {
         path for path in finished.outputs if read(finished, path) != (small_reference[0] / path).read_bytes()
     } == changed
+    told, plain = (manifest_of(folder)["stages"] for folder in (finished.directory, small_reference[0]))
+    assert next(stage for stage in all_stages(short_job()) if told[stage] != plain[stage]) == first
 
 
 @pytest.mark.parametrize("framerate", [1, 7, 13, 20])
@@ -141,23 +148,23 @@ def test_frames_on_request_are_those_of_the_apng_and_leave_every_other_file_as_i
 ):
     spec = short_job(Frames="png")
     finished = small.render(spec, tmp_path, ignore)
-    assert list(finished.outputs) == results.expected_outputs(spec, 5)
+    assert list(finished.outputs) == expected_outputs(spec, 5)
     for path in (STILL, APNG, WEBP, MP4):
         assert read(finished, path) == (small_reference[0] / path).read_bytes()
     animated, _ = pictures_of(finished.directory / APNG)
     for number, picture in enumerate(animated, 1):
-        assert np.array_equal(pixels_of(finished.directory / results.frame_path(1, number)), picture)
+        assert np.array_equal(pixels_of(finished.directory / frame_path(1, number)), picture)
 
 
 @pytest.mark.parametrize("batching", [2, 8])
 def test_a_batch_gives_that_many_different_stills_and_a_clip_of_each(small, short_job, tmp_path, batching):
     spec = short_job(Batching=str(batching))
     finished = small.render(spec, tmp_path, ignore)
-    assert list(finished.outputs) == results.expected_outputs(spec, 5)
+    assert list(finished.outputs) == expected_outputs(spec, 5)
     assert len(finished.outputs) == 4 * batching == len({read(finished, path) for path in finished.outputs})
-    stills = [pixels_of(finished.directory / results.image_path(number + 1)) for number in range(batching)]
+    stills = [pixels_of(finished.directory / image_path(number + 1)) for number in range(batching)]
     for number in range(batching):
-        first_frame = pictures_of(finished.directory / results.video_path(number + 1, "png"))[0][0]
+        first_frame = pictures_of(finished.directory / video_path(number + 1, "png"))[0][0]
         distances = [np.abs(first_frame - still).mean() for still in stills]
         assert int(np.argmin(distances)) == number
 
@@ -183,6 +190,6 @@ def test_other_samplers_and_schedulers_make_other_pictures(
     assert manifest["inputs"]["Sampler"] == manifest["inputs"]["VideoSampler"] == sampler
     assert any("dpmpp_2m_sde" in note for note in manifest["notes"]) is sampler.endswith("_gpu")
     plain = manifest_of(small_reference[0])["stages"]
-    assert not set(manifest["stages"].values()) & set(plain.values())
+    assert not (set(manifest["stages"].values()) - {plain["text_conditioning"]}) & set(plain.values())
     assert pixels_of(finished.directory / STILL).std() > 5
     assert pictures_of(finished.directory / APNG)[0].std() > 5

@@ -66,7 +66,7 @@ def test_the_recipe_follows_the_code_and_its_tables(monkeypatch, tmp_path):
 
 def test_two_processes_at_once_make_one_set_of_weights(tmp_path):
     directory = tmp_path / "models" / "tiny"
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
         pool.map(toy.ensure, [directory] * 2)
     made = made_at(directory)
     toy.ensure(directory)

@@ -54,13 +54,6 @@ def test_doctor_says_what_to_pull(tmp_path):
     assert checkup.check_profile("tiny", "resident", tmp_path).verdict == "ok"
 
 
-def test_doctor_says_that_a_gpu_profile_needs_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkup, "completeness", lambda _profile, _data_dir: [])
-    check = checkup.check_profile("sdv-1.1", "resident", tmp_path)
-    assert check.verdict == "problem"
-    assert "needs an NVIDIA GPU" in check.finding
-
-
 @pytest.mark.parametrize(
     ("profile", "modules", "found", "words"),
     [

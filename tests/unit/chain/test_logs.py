@@ -3,8 +3,10 @@
 import pytest
 
 from node.chain.client import Chain
+from node.chain.completeness import MOST_BLOCKS
 from node.chain.events import DEAL_STATE_CHANGE
 from node.chain.hexadecimal import BadReply
+from node.chain.jsonrpc import ReplyTooLarge
 from node.chain.logs import ConfirmedLogs, Cursor, ReorgDetected
 from node.chain.rpc import RpcError
 from node.errors import Unreachable
@@ -82,6 +84,23 @@ async def test_a_start_block_in_the_future_is_waited_for():
     assert await reader(node, start=10).next() is None
 
 
+async def test_a_reader_that_starts_with_nothing_new_says_once_what_time_it_is():
+    node = FakeNode()
+    node.mine(5)
+    logs = reader(node, cursor=Cursor(3, node.blocks[3].hash))
+    batch = await logs.next()
+    assert batch is not None
+    assert (batch.logs, batch.last.number, batch.head.number, batch.caught_up) == ((), 3, 5, True)
+    assert await logs.next() is None
+
+
+async def test_only_the_batch_that_reaches_the_confirmed_head_is_caught_up():
+    node = FakeNode()
+    node.mine(1200)
+    logs = reader(node)
+    assert [(await logs.next()).caught_up for _ in range(2)] == [False, True]
+
+
 async def test_an_idle_reader_asks_for_the_head_and_nothing_else():
     node = FakeNode()
     node.mine(5)
@@ -110,6 +129,67 @@ async def test_an_endpoint_that_refuses_a_single_block_shows_its_error():
     logs = reader(node, confirmations=0)
     with pytest.raises(RpcError, match="returned more than"):
         await drain(logs)
+
+
+async def test_a_flood_is_read_in_answers_of_a_bounded_size():
+    node = FakeNode()
+    for mark in range(800):
+        node.mine()
+        for _ in range(40):
+            node.add_log({"address": STORAGE, "topics": [DEAL_STATE_CHANGE], "data": f"0x{mark:064x}"})
+    logs = reader(node, confirmations=0)
+    sizes = []
+    while (batch := await logs.next()) is not None:
+        sizes.append(len(batch.logs))
+    assert sum(sizes) == 800 * 40
+    assert len(sizes) > 2
+    assert max(sizes[1:]) <= 4_000, "the first answer teaches how crowded the blocks are"
+
+
+async def test_an_answer_cut_for_its_size_is_asked_for_in_parts_at_once():
+    node = FakeNode()
+    for mark in range(300):
+        mine_with_log(node, mark)
+    original = node._eth_get_logs
+    cut = []
+
+    def too_long(query):
+        logs = original(query)
+        if len(logs) > 20:
+            cut.append(len(logs))
+            raise ReplyTooLarge("too long")
+        return logs
+
+    node._eth_get_logs = too_long
+    assert await drain(reader(node, confirmations=0)) == list(range(300))
+    assert len(cut) <= 6, "each cut answer was paid for"
+
+
+async def test_a_batch_that_was_of_no_use_is_handed_out_again():
+    node = FakeNode()
+    mine_with_log(node, 1)
+    logs = reader(node, confirmations=0)
+    first = await logs.next()
+    logs.again()
+    assert await logs.next() == first
+    mine_with_log(node, 2)
+    assert (await logs.next()).logs[0].data == (2).to_bytes(32)
+    logs.again()
+    assert await drain(logs) == [2]
+
+
+async def test_a_node_that_fell_back_a_little_reads_in_ranges_that_are_checked_for_completeness():
+    node = FakeNode()
+    node.mine(1_000)
+    logs = reader(node, confirmations=0)
+    sizes, last = [], -1
+    while (batch := await logs.next()) is not None:
+        behind = 1_000 - last
+        sizes.append((behind, batch.last.number - last))
+        last = batch.last.number
+    assert last == 1_000
+    assert sizes[0][1] > MOST_BLOCKS
+    assert all(blocks <= MOST_BLOCKS for behind, blocks in sizes if behind <= 4 * MOST_BLOCKS)
 
 
 async def test_a_silent_endpoint_makes_the_next_range_smaller():
@@ -204,6 +284,38 @@ async def test_a_reorganisation_during_the_read_gives_no_mixed_batch():
     node._eth_get_logs = reorganise
     assert await logs.next() is None
     assert await drain(logs) == [0, 1, 2]
+
+
+async def test_a_reorganisation_before_the_last_block_of_a_range_is_read_is_never_passed_over():
+    node = FakeNode()
+    node.mine(10)
+    logs = reader(node)
+    await drain(logs)
+    node.mine(3)
+    original = node._eth_get_block_by_number
+
+    def reorganise(number, full):
+        if number == hex(11):
+            node._eth_get_block_by_number = original
+            node.reorg(8)
+        return original(number, full)
+
+    node._eth_get_block_by_number = reorganise
+    with pytest.raises(ReorgDetected) as caught:
+        await logs.next()
+    assert caught.value.number == 8
+
+
+async def test_a_reorganisation_is_measured_to_the_newest_block_seen_on_the_lost_fork():
+    node = FakeNode()
+    node.mine(10)
+    logs = reader(node)
+    await drain(logs)
+    node.reorg(5)
+    node.mine(40)
+    with pytest.raises(ReorgDetected) as caught:
+        await logs.next()
+    assert caught.value.head_number == 10
 
 
 @pytest.mark.parametrize(

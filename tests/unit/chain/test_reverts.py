@@ -3,7 +3,7 @@
 import pytest
 from eth_abi.abi import encode
 
-from node.chain.reverts import reason_of, reverted_from
+from node.chain.reverts import Meaning, Reverted, reason_of, reverted_from
 from node.chain.rpc import RpcError
 
 MISSING = bytes.fromhex("08c379a0") + encode(["string"], ["RP missing"])
@@ -65,3 +65,32 @@ def test_a_revert_without_data_is_still_a_revert():
     reverted = reverted_from(RpcError(3, "execution reverted", "0x"))
     assert reverted is not None
     assert reverted.reason == "without a reason"
+
+
+@pytest.mark.parametrize(
+    ("reason", "meaning"),
+    [
+        ("DealNegotiating", Meaning.MOVED_ON),
+        ("Not correct state", Meaning.MOVED_ON),
+        ("RP", Meaning.OTHER_TERMS),
+        ("Mediation", Meaning.OTHER_TERMS),
+        ("JC has already agreed", Meaning.DONE_ALREADY),
+        ("Only RP / JC", Meaning.WRONG_KEY),
+        ("Not timed out", Meaning.TOO_EARLY),
+        ("Timed out", Meaning.TOO_LATE),
+        ("Mediator twice", Meaning.BAD_TERMS),
+        ("LilypadPayments: Insufficient balance", Meaning.NO_TOKENS),
+        ("LilypadPayments: Insufficient allowance", Meaning.NO_ALLOWANCE),
+        ("Token allowance not enough", Meaning.NO_ALLOWANCE),
+        ("LilypadToken: not enough funds in escrow", Meaning.ESCROW_GONE),
+        ("ERC20Pausable: token transfer while paused", Meaning.PAUSED),
+        ("tx.origin must be the mediator", Meaning.WRONG_ENTRY),
+        ("ControllerOwnable: Only the controller can call this method", Meaning.MISWIRED),
+        ("Panic 0x11 (arithmetic overflow)", Meaning.OVERFLOW),
+        ("without a reason", Meaning.DEFECT),
+        ("RP is a fine fellow", Meaning.UNKNOWN),
+        ("the wallet holds 3 of the chain's token for gas and needs 4: send some to 0x12", Meaning.UNKNOWN),
+    ],
+)
+def test_what_a_contract_says_has_one_meaning(reason: str, meaning: Meaning):
+    assert Reverted(reason).meaning is meaning

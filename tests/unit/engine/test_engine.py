@@ -1,21 +1,25 @@
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from node.engine.book import Book
 from node.engine.engine import Engine, Facts
 from node.errors import IllegalTransition, JobFailed, Retryable
-from node.job.deal import AgreementState
+from node.job.deal import Agreement, AgreementState
 from node.job.effects import EffectKind
 from node.job.events import (
     Admitted,
+    BlocksDropped,
     DealMoved,
     OfferSeen,
     ProposalMined,
+    ProposalRefused,
     Published,
     Rendered,
     RenderStarted,
+    SubmissionRefused,
 )
 from node.job.phase import Phase
 from node.journal.database import Database
@@ -213,3 +217,115 @@ async def test_a_proposal_whose_window_passed_by_chain_time_is_withdrawn(tmp_pat
         await node.post(ProposalMined(POSTED_AT + 2))
         await node.engine.chain_time_reached(POSTED_AT + 603)
         assert node.book.get("j1").phase is Phase.WITHDRAWING
+
+
+async def test_orders_of_a_job_that_has_ended_are_not_carried_out(tmp_path):
+    async with running(tmp_path) as node:
+        node.on(EffectKind.EVALUATE, ADMITTED)
+        await node.post(OFFER)
+        await node.watcher.until(Phase.PROPOSING)
+        lost = DealMoved(AgreementState.TIMEOUT_SUBMIT_RESULTS, POSTED_AT + 9, TX)
+        await node.post(ProposalMined(POSTED_AT + 2), AGREED, lost)
+        await node.watcher.until(Phase.FAILED)
+        while (await node.journal.recover()).effects:
+            await asyncio.sleep(0)
+        assert "j1:render:1" not in node.calls
+
+
+async def test_what_was_found_out_of_blocks_that_are_gone_is_asked_again(tmp_path):
+    async with running(tmp_path) as node:
+        asked = asyncio.Queue()
+
+        async def submit(job, effect):
+            await asked.put(job.rewinds)
+            if job.rewinds == 0:
+                dropped = BlocksDropped(4, Agreement(AgreementState.DEAL_AGREED, deal_agreed_at=POSTED_AT))
+                await node.post(dropped)
+                return SubmissionRefused("the contract reverted the result")
+            return None
+
+        node.handlers[EffectKind.SUBMIT_RESULT] = submit
+        node.on(EffectKind.EVALUATE, ADMITTED)
+        node.on(EffectKind.RENDER, Rendered(("outputs/a",), "class"))
+        node.on(EffectKind.PUBLISH, Published("bafy"))
+        await node.post(OFFER)
+        await node.watcher.until(Phase.PROPOSING)
+        await node.post(ProposalMined(POSTED_AT + 2), replace(AGREED, block_number=20), RenderStarted())
+        assert await asked.get() == 0
+        while await asked.get() == 0:
+            pass
+        assert node.book.get("j1").phase is Phase.SUBMITTING
+
+
+async def test_an_order_of_a_life_that_a_reorganisation_ended_is_not_carried_out_for_the_next_one(tmp_path):
+    async with running(tmp_path) as node:
+        tried, began_anew = asyncio.Event(), asyncio.Event()
+
+        async def submit(job, effect):
+            assert job.cid is not None
+            tried.set()
+            await began_anew.wait()
+            raise Retryable("the deal is gone for now")
+
+        node.handlers[EffectKind.SUBMIT_RESULT] = submit
+        node.on(EffectKind.EVALUATE, ADMITTED, ADMITTED)
+        node.on(EffectKind.RENDER, Rendered(("outputs/a",), "class"))
+        node.on(EffectKind.PUBLISH, Published("bafy"))
+        await node.post(OFFER)
+        await node.watcher.until(Phase.PROPOSING)
+        await node.post(ProposalMined(POSTED_AT + 2), replace(AGREED, block_number=20), RenderStarted())
+        await tried.wait()
+        gone = BlocksDropped(4, Agreement(AgreementState.DEAL_NEGOTIATING))
+        await node.post(gone, ProposalRefused("reverted"))
+        await node.post(OfferSeen(replace(OFFER.offer, block_number=30)))
+        began_anew.set()
+        while "j1:propose:2" not in node.calls or (await node.journal.recover()).effects:
+            await node.clock.sleep(1)
+            assert not node.watcher.engine_task.done()
+        assert node.book.get("j1").cid is None
+
+
+async def test_what_an_order_of_an_earlier_life_found_out_does_not_touch_the_next_one(tmp_path):
+    async with running(tmp_path) as node:
+        answer, asked = asyncio.Event(), asyncio.Event()
+
+        async def propose(job, effect):
+            asked.set()
+            if effect.attempt == 1:
+                await answer.wait()
+                return ProposalRefused("the contract refused our agreement")
+            return None
+
+        node.handlers[EffectKind.PROPOSE] = propose
+        node.on(EffectKind.EVALUATE, ADMITTED, ADMITTED)
+        await node.post(OFFER)
+        await asked.wait()
+        gone = BlocksDropped(4, Agreement(AgreementState.DEAL_NEGOTIATING))
+        await node.post(gone, ProposalRefused("reverted"))
+        await node.post(OfferSeen(replace(OFFER.offer, block_number=30)))
+        answer.set()
+        while (await node.journal.recover()).effects:
+            await node.clock.sleep(1)
+        assert node.book.get("j1").phase is Phase.PROPOSING
+
+
+async def test_what_was_found_out_while_an_offer_was_gone_is_asked_again_once_it_is_back(tmp_path):
+    async with running(tmp_path) as node:
+        asked = asyncio.Queue()
+
+        async def propose(job, effect):
+            await asked.put(job.orphaned)
+            if job.orphaned:
+                await node.post(OfferSeen(replace(OFFER.offer, block_number=30)))
+                return ProposalRefused("the block that held the offer is gone")
+            return None
+
+        node.on(EffectKind.EVALUATE, ADMITTED)
+        await node.post(OFFER)
+        await node.watcher.until(Phase.PROPOSING)
+        while (await node.journal.recover()).effects:
+            await node.clock.sleep(1)
+        node.handlers[EffectKind.PROPOSE] = propose
+        await node.post(BlocksDropped(4, Agreement(AgreementState.DEAL_NEGOTIATING)))
+        assert [await asked.get(), await asked.get()] == [True, False]
+        assert node.book.get("j1").phase is Phase.PROPOSING

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.gpu.ledger import OverCapacity, VramLedger
+from node.gpu.ledger import Claim, OverCapacity, VramLedger
 from node.types import GpuUuid, JobId
 
 A, B = GpuUuid("GPU-a"), GpuUuid("GPU-b")
@@ -86,3 +86,83 @@ def test_no_order_of_calls_overcommits_a_gpu_or_loses_memory(calls):
     for job in ("j1", "j2", "j3"):
         ledger.release(JobId(job))
     assert (ledger.free_bytes(A), ledger.free_bytes(B)) == (100, 50)
+
+
+def test_jobs_of_one_slot_take_turns_and_slots_add_up():
+    ledger = VramLedger({A: 100})
+    ledger.reserve(J1, A, 60, "sdv-1.1")
+    ledger.reserve(J2, A, 50, "sdv-1.1")
+    assert ledger.promised_bytes(A) == 60
+    with pytest.raises(OverCapacity, match="40 bytes left"):
+        ledger.reserve(JobId("j3"), A, 41, "sdv-1.0")
+    ledger.release(J1)
+    assert ledger.promised_bytes(A) == 50
+
+
+def test_a_job_waits_where_the_fewest_wait():
+    ledger = VramLedger({A: 24, B: 80})
+    claims = {JobId(f"j{number}"): Claim(20, "sdv-1.1") for number in range(1, 5)}
+    assert ledger.settle(claims) == ()
+    assert ledger.jobs_on(A) == ("j1", "j3")
+    assert ledger.jobs_on(B) == ("j2", "j4")
+
+
+def test_what_ended_is_given_back_and_what_goes_on_stays_where_it_is():
+    ledger = VramLedger({A: 24, B: 80})
+    ledger.settle({J1: Claim(20), J2: Claim(20)})
+    place = ledger.held(J2)
+    assert ledger.settle({J2: Claim(20)}) == ()
+    assert ledger.held(J1) == {}
+    assert ledger.held(J2) == place
+
+
+def test_after_a_restart_the_open_jobs_have_their_memory_again():
+    claims = {J1: Claim(20, "sdv-1.1"), J2: Claim(20, "sdv-1.1")}
+    before = VramLedger({A: 24})
+    before.settle(claims)
+    after = VramLedger({A: 24})
+    assert after.settle(claims) == ()
+    assert after.held(J1) == before.held(J1)
+    assert after.promised_bytes(A) == before.promised_bytes(A)
+
+
+def test_a_gpu_that_is_lost_takes_its_promises_along_and_its_jobs_move():
+    ledger = VramLedger({A: 24, B: 24})
+    ledger.settle({J1: Claim(20, "s"), J2: Claim(20, "s")})
+    ledger.resize({B: 24})
+    assert ledger.settle({J1: Claim(20, "s"), J2: Claim(20, "s")}) == ()
+    assert ledger.jobs_on(B) == (J2, J1) or ledger.jobs_on(B) == (J1, J2)
+    ledger.resize({})
+    assert ledger.settle({J1: Claim(20, "s"), J2: Claim(20, "s")}) == (J1, J2)
+
+
+def test_memory_that_others_took_breaks_no_promise_and_allows_no_new_one():
+    ledger = VramLedger({A: 24})
+    ledger.settle({J1: Claim(20, "s")})
+    ledger.resize({A: 10})
+    assert ledger.settle({J1: Claim(20, "s"), J2: Claim(20, "s")}) == (J2,)
+    assert ledger.held(J1) == {A: 20}
+    assert ledger.free_bytes(A) == 0
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["j1", "j2", "j3", "j4"]),
+            st.tuples(st.integers(1, 120), st.sampled_from(["s", "t", None])),
+        ),
+        max_size=12,
+    ),
+    st.lists(st.integers(0, 150), min_size=2, max_size=2),
+)
+def test_settling_promises_each_job_once_and_nothing_beyond_capacity(rounds, sizes):
+    capacity = dict(zip((A, B), sizes, strict=True))
+    ledger = VramLedger(capacity)
+    for wanted in rounds:
+        claims = {JobId(name): Claim(size, slot) for name, (size, slot) in wanted.items()}
+        homeless = ledger.settle(claims)
+        assert ledger.settle(claims) == homeless
+        held = {job_id: ledger.held(job_id) for job_id in claims}
+        assert all(len(places) == (0 if job_id in homeless else 1) for job_id, places in held.items())
+        assert {job for gpu in capacity for job in ledger.jobs_on(gpu)} == claims.keys() - set(homeless)
+        assert all(ledger.promised_bytes(gpu) <= size for gpu, size in capacity.items())

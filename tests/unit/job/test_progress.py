@@ -11,6 +11,16 @@ def test_an_artifact_is_a_path_below_the_jobs_directory():
 
 
 @pytest.mark.parametrize(
+    "told",
+    [("still\n", 1, 5, 0.1), ("x" * 41, 1, 5, 0.1), ("still", -1, 5, 0.1), ("still", 1, 5, 1.1)],
+    ids=["line break", "long", "negative", "more than all"],
+)
+def test_what_cannot_be_shown_is_no_progress(told):
+    with pytest.raises(ValueError, match=r"name of a stage|no progress"):
+        Progress(*told)
+
+
+@pytest.mark.parametrize(
     "path",
     ["", "/etc/passwd", "../other/a.png", "work/../../a.png", "a\n.png", "a\x1b[2J.png", "x" * 201],
     ids=["empty", "absolute", "parent", "parent inside", "line break", "escape", "long"],

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from node.errors import IllegalTransition
@@ -160,10 +162,49 @@ def test_a_terminal_job_never_moves_again(phase):
         (Phase.SEEN, Published("bafy")),
         (Phase.AGREED, Published("bafy")),
         (Phase.PROPOSED, Rendered((), "class")),
-        (Phase.RENDERING, moved(State.RESULTS_SUBMITTED)),
+        (Phase.SUBMITTED, moved(State.TIMEOUT_AGREE)),
         (Phase.AGREED, JudgeWindowPassed(1)),
     ],
 )
 def test_an_event_that_cannot_follow_is_a_bug_and_says_so(phase, event):
     with pytest.raises(IllegalTransition, match="j1"):
         transition(make_job(phase), event)
+
+
+@pytest.mark.parametrize("phase", [Phase.SEEN, Phase.PROPOSING, Phase.PROPOSED, Phase.RENDERING])
+@pytest.mark.parametrize("state", [State.RESULTS_SUBMITTED, State.RESULTS_ACCEPTED, State.MEDIATION_REJECTED])
+def test_a_deal_that_somebody_else_answered_for_ends_the_job_and_not_the_node(phase, state):
+    job, orders = walk(make_job(phase, deal=make_deal()), moved(state))
+    assert (job.phase, orders) == (Phase.FAILED, [])
+    assert "another one use its key" in str(job.reason)
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "ends"),
+    [
+        (Phase.SUBMITTING, State.RESULTS_ACCEPTED, Phase.PAID),
+        (Phase.SUBMITTING, State.RESULTS_CHECKED, Phase.DISPUTED),
+        (Phase.SUBMITTED, State.MEDIATION_REJECTED, Phase.REJECTED),
+        (Phase.FAILING, State.RESULTS_ACCEPTED, Phase.FAILED),
+    ],
+)
+def test_a_log_that_was_missed_stops_no_job_whose_deal_went_on(phase, state, ends):
+    job, _ = walk(make_job(phase, cid="bafy"), moved(state, paid_wei=TOKEN))
+    assert job.phase is ends
+
+
+def test_a_draw_that_is_read_again_is_counted_once_and_keeps_its_claim():
+    drawn = MediatorDrawn(MEDIATOR, POSTED_AT, block_number=7)
+    job, _ = walk(make_job(Phase.SUBMITTED), moved(State.RESULTS_CHECKED), drawn)
+    job, orders = walk(job, MediationWindowPassed(job.deadline + 1))
+    assert orders == [EffectKind.CLAIM_MEDIATION_TIMEOUT]
+    assert walk(job, moved(State.RESULTS_CHECKED), drawn) == (job, [])
+    job, _ = walk(job, MediatorDrawn(MEDIATOR, POSTED_AT + 90_000, block_number=8))
+    assert (job.phase, job.draws) == (Phase.DISPUTED, 2)
+
+
+def test_a_hire_that_this_key_agreed_to_elsewhere_is_taken_back_when_its_time_is_over():
+    hired = replace(make_job(Phase.SEEN, deal=make_deal()), job_id="h1")
+    job, _ = walk(hired, ProposalMined(POSTED_AT + 2))
+    assert job.phase is Phase.PROPOSED
+    assert due(job, POSTED_AT + 2 + 601) == ProposalWindowPassed(POSTED_AT + 603)

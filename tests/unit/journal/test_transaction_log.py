@@ -1,7 +1,6 @@
 import pytest
 
 from node.job.transactions import TxStatus
-from node.journal.database import Database
 from node.journal.transactions import TransactionLog
 from tests.fakes.jobs import CONTROLLER
 
@@ -9,10 +8,8 @@ HASH = "0x" + "01" * 32
 
 
 @pytest.fixture
-def log(tmp_path):
-    database = Database(tmp_path)
-    yield TransactionLog(database)
-    database.close()
+def log(database):
+    return TransactionLog(database)
 
 
 async def reserve(log, intent, chain_nonce=7):

@@ -141,3 +141,19 @@ def test_models_that_take_turns_need_less_of_the_device():
     profile = load_profile("sdv-1.1")
     assert profile.placed("resident") == profile
     assert profile.placed("swapped").memory_gb == profile.swapped_memory_gb < 16 < profile.memory_gb
+
+
+@pytest.mark.parametrize("name", ["sdv-1.0", "sdv-1.1"])
+@pytest.mark.parametrize("residency", ["resident", "swapped"])
+def test_the_need_of_a_profile_is_that_of_its_largest_stage(name, residency):
+    profile = load_profile(name).placed(residency)
+    assert dict(profile.stages_gb).keys() == {"still", "still decode", "clip", "clip decode"}
+    assert max(size for _, size in profile.stages_gb) == profile.memory_gb
+
+
+def test_a_stage_beyond_the_need_of_its_profile_is_refused(tmp_path):
+    path = tmp_path / "models.toml"
+    shipped = data_path("config/models.toml").read_text()
+    path.write_text(shipped.replace('"clip decode" = 22.0', '"clip decode" = 23.0', 1))
+    with pytest.raises(Misconfigured, match="memory_gb is 22, which is not the largest of stages_gb"):
+        load_profiles(path)

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from node.observe.metrics import Metrics
+from node.publisher.p2p.embedded import PeerStats
 from node.resources import data_path
 from tests.fakes.status_source import FakeStatusSource
 
@@ -34,12 +35,23 @@ def test_labels_in_selectors_are_labels_of_that_metric():
     metrics = Metrics("0.1.0")
     source = FakeStatusSource()
     source.add_job("one")
+    (gpu,) = source.status()["gpus"]
+    hot = {"shut": [{"cause": "hot", "reason": "it is hot"}], "throttle_reasons": ["power limit"]}
+    ipfs = {"enabled": True, "problem": None, "restarts": 0} | dict.fromkeys(
+        PeerStats.__dataclass_fields__, 0
+    )
+    source.set_status(gpus=[gpu | hot], ipfs=ipfs)
     metrics.mirror(source.status())
+    metrics.gpu_errors("0", 1)
     metrics.offer_refused("a")
     metrics.job_finished("PAID")
     metrics.transaction("mined")
     metrics.rpc_error("timeout")
+    metrics.foreign_transaction("another_node")
     metrics.rendered("video", 1)
+    metrics.copy_made("stored")
+    metrics.worker_died("hang")
+    metrics.case_ended("reject")
     labels: dict[str, set[str]] = {}
     for metric in metrics.registry.collect():
         for sample in metric.samples:

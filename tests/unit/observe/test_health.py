@@ -97,3 +97,26 @@ def test_a_node_whose_loop_hangs_is_not_ready_either(health, clock):
     health.expect("engine", 30)
     clock.time += 31
     assert not health.ready().ok
+
+
+def test_a_node_that_waits_for_its_disk_is_not_ready_but_not_dead(health, clock):
+    health.started()
+    health.expect("engine", 30)
+    health.hold("the disk is full")
+    clock.time += 1000
+    assert health.live().ok
+    assert health.ready().reasons == ("held: the disk is full",)
+    health.hold(None)
+    assert health.ready().ok
+    clock.time += 31
+    assert not health.live().ok
+
+
+def test_what_is_probed_keeps_the_node_from_being_ready_while_it_is_so():
+    health, gone = Health(FakeClock()), ["the store is gone"]
+    health.started()
+    health.probe("store", lambda: gone[0] if gone else None)
+    assert health.ready().reasons == ("store: the store is gone",)
+    assert health.live().ok
+    gone.clear()
+    assert health.ready().ok

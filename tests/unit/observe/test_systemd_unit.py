@@ -1,4 +1,4 @@
-"""The shipped unit is correct, starts what exists, and stays hardened."""
+"""The shipped units are correct, start what exists, and stay hardened."""
 
 import configparser
 import re
@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from node.config import load
+
 FOLDER = Path(__file__).resolve().parents[3] / "systemd"
 UNIT = FOLDER / "sdv-node.service"
+WORKER = FOLDER / "sdv-node-worker@.service"
+DROP_IN = FOLDER / "sdv-node.service.d" / "workers.conf"
+UNITS = pytest.mark.parametrize("unit", [UNIT, WORKER], ids=["node", "worker"])
 
 
-def settings(name: str) -> list[str]:
-    return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+def settings(name: str, unit: Path = UNIT) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
 
 
 def tool(name: str) -> str:
@@ -25,14 +30,19 @@ def tool(name: str) -> str:
     return path
 
 
-def test_systemd_finds_nothing_to_say_about_the_unit(tmp_path):
+@UNITS
+def test_systemd_finds_nothing_to_say_about_the_unit(tmp_path, unit):
     # The command is not installed on this machine; a misspelt setting is told on stderr alone.
-    copy = tmp_path / UNIT.name
-    copy.write_text(re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE))
+    copy = tmp_path / unit.name.replace("@", "@0")
+    copy.write_text(re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE))
+    if unit is UNIT:
+        folder = tmp_path / f"{unit.name}.d"
+        folder.mkdir()
+        shutil.copy(DROP_IN, folder)
     done = subprocess.run(
         [tool("systemd-analyze"), "verify", "--man=no", str(copy)], capture_output=True, text=True
     )
-    about_us = [line for line in done.stderr.splitlines() if UNIT.name in line or str(tmp_path) in line]
+    about_us = [line for line in done.stderr.splitlines() if copy.name in line or str(tmp_path) in line]
     assert about_us == []
     assert done.returncode == 0, done.stderr
 
@@ -46,9 +56,10 @@ def test_a_misspelt_setting_would_be_found(tmp_path):
     assert "NoNewPriviledges" in done.stderr
 
 
-def test_the_exposure_is_two_or_less_as_systemd_counts():
+@UNITS
+def test_the_exposure_is_two_or_less_as_systemd_counts(unit):
     done = subprocess.run(
-        [tool("systemd-analyze"), "security", "--offline=true", "--threshold=20", "--no-pager", str(UNIT)],
+        [tool("systemd-analyze"), "security", "--offline=true", "--threshold=20", "--no-pager", str(unit)],
         capture_output=True,
         text=True,
     )
@@ -65,6 +76,40 @@ def test_the_command_is_one_the_node_understands():
     )
     assert done.returncode == 0, done.stderr
     assert "Run the node until it is told to stop" in done.stdout
+
+
+def test_the_workers_command_is_one_that_listens_where_its_group_may_connect():
+    (command,) = settings("ExecStart", WORKER)
+    program, *arguments = shlex.split(command)
+    assert program == "/opt/sdv-node/.venv/bin/sdv-node"
+    socket = arguments[arguments.index("--socket") + 1]
+    assert socket == f"/run/{settings('RuntimeDirectory', WORKER)[0]}/worker.sock"
+    assert socket.replace("%i", "0") in (FOLDER / "README.md").read_text()
+    assert arguments[arguments.index("--user") + 1] == settings("User")[0]
+    done = subprocess.run(
+        [sys.executable, "-m", "node.cli.main", *arguments, "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Render for a node that runs under another user" in done.stdout
+
+
+def test_a_worker_has_no_network_and_neither_the_key_nor_what_the_node_keeps():
+    assert settings("PrivateNetwork", WORKER) == ["yes"]
+    assert settings("RestrictAddressFamilies", WORKER) == ["AF_UNIX"]
+    assert settings("LoadCredential", WORKER) == []
+    assert settings("InaccessiblePaths", WORKER) == ["-/var/lib/sdv-node -/etc/sdv-node"]
+    assert settings("User", WORKER) != settings("User")
+
+
+def test_node_and_worker_agree_on_where_results_are_left_and_may_see_each_others_user():
+    defaults = load(environment={}).worker
+    assert f"Environment=SDV_NODE__WORKER__EXCHANGE={defaults.exchange}" in WORKER.read_text()
+    assert settings("ReadWritePaths", DROP_IN) == [defaults.exchange]
+    assert settings("User", WORKER) == [defaults.user]
+    assert settings("PrivateUsers", WORKER) == settings("PrivateUsers", DROP_IN) == ["no"]
+    assert re.search(
+        rf"^d {defaults.exchange} 2770 ", (FOLDER / "sdv-node.tmpfiles.conf").read_text(), re.MULTILINE
+    )
 
 
 def test_systemd_waits_for_readiness_watches_and_takes_word_from_the_node_alone():
@@ -95,7 +140,9 @@ def test_the_user_and_the_directories_are_made_by_systemds_own_tools(tmp_path):
     passwd = (tmp_path / "etc" / "passwd").read_text()
     ours = next(line for line in passwd.splitlines() if line.startswith("sdv-node:"))
     assert ours.split(":")[4:6] == ["sdv-node compute provider", "/var/lib/sdv-node"]
-    assert re.search(r"^video:[^:]*:\d+:sdv-node$", (tmp_path / "etc" / "group").read_text(), re.MULTILINE)
+    groups = (tmp_path / "etc" / "group").read_text()
+    assert re.search(r"^video:[^:]*:\d+:sdv-node,sdv-node-worker$", groups, re.MULTILINE)
+    assert re.search(r"^sdv-node-worker:[^:]*:\d+:sdv-node$", groups, re.MULTILINE)
     made = subprocess.run(
         [tool("systemd-tmpfiles"), f"--root={tmp_path}", "--create", "sdv-node.conf"],
         capture_output=True,
@@ -103,18 +150,24 @@ def test_the_user_and_the_directories_are_made_by_systemds_own_tools(tmp_path):
     )
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "etc" / "sdv-node").stat().st_mode & 0o777 == 0o750
+    exchange = tmp_path / "var" / "lib" / "sdv-node-worker" / "jobs"
+    assert exchange.stat().st_mode & 0o7777 == 0o2770
 
 
 def test_the_unit_names_the_user_that_is_made():
     assert settings("User") == ["sdv-node"]
     lines = (FOLDER / "sdv-node.sysusers.conf").read_text().splitlines()
-    assert [line.split()[1] for line in lines if line.startswith("u ")] == settings("User")
+    assert [line.split()[1] for line in lines if line.startswith("u ")] == [
+        *settings("User"),
+        *settings("User", WORKER),
+    ]
 
 
-def test_the_unit_has_each_single_setting_once():
+@UNITS
+def test_the_unit_has_each_single_setting_once(unit):
     parser = configparser.RawConfigParser(strict=False)
     repeatable = {"Environment", "SystemCallFilter", "DeviceAllow"}
-    names = re.findall(r"^([A-Z]\w+)=", UNIT.read_text(), re.MULTILINE)
+    names = re.findall(r"^([A-Z]\w+)=", unit.read_text(), re.MULTILINE)
     assert {name for name in names if names.count(name) > 1} <= repeatable
-    parser.read(UNIT)
+    parser.read(unit)
     assert parser.sections() == ["Unit", "Service", "Install"]

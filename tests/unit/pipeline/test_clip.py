@@ -52,7 +52,8 @@ def latents_of(models, tiny_profile):
     def sample(stills, index=0, callback=lambda _done, _steps: None, **inputs):
         job = spec(Batching=str(len(stills)), **inputs)
         with torch.inference_mode():
-            return clip.sample_latents(models, tiny_profile, job, stills, index, callback)
+            conditioned = clip.conditioning(models, tiny_profile, job, stills, index)
+            return clip.sample_latents(models, tiny_profile, job, conditioned, callback)
 
     return sample
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from node.errors import Fatal
+from node.job.manifest import class_name
 from node.pipeline import determinism
 from node.pipeline.environment import ENVIRONMENT
 from node.pipeline.profiles import load_profile
@@ -155,8 +156,8 @@ def test_attention_on_a_gpu_has_a_fixed_order_without_the_memory_efficient_kerne
     ],
 )
 def test_whatever_can_change_a_bit_changes_the_class(change):
-    plain = determinism.class_name(determinism.class_parts(_TINY, {"a": "1"}))
-    assert determinism.class_name(determinism.class_parts(replace(_TINY, **change), {"a": "1"})) != plain
+    plain = class_name(determinism.class_parts(_TINY, {"a": "1"}))
+    assert class_name(determinism.class_parts(replace(_TINY, **change), {"a": "1"})) != plain
 
 
 @pytest.mark.parametrize("change", [{"residency": "swapped"}, {"memory_gb": 14.0}, {"serves": ()}])

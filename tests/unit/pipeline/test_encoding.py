@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from node.pipeline import containers, results
+from node.job.outputs import frame_path, image_path
+from node.pipeline import containers
 from node.pipeline.encoding import Encoders
 
 
@@ -41,10 +42,10 @@ def test_asking_for_frames_changes_no_other_file(tmp_path, clip):
 
 def test_a_still_is_the_same_png_as_a_frame_with_its_pixels(tmp_path, clip):
     with Encoders() as encoders:
-        assert encoders.write_still(1, clip[0], tmp_path) == [results.image_path(1)]
+        assert encoders.write_still(1, clip[0], tmp_path) == [image_path(1)]
         encoders.write_clip(1, clip, 8, tmp_path, with_frames=True)
-    frame = tmp_path / results.frame_path(1, 1)
-    assert (tmp_path / results.image_path(1)).read_bytes() == frame.read_bytes()
+    frame = tmp_path / frame_path(1, 1)
+    assert (tmp_path / image_path(1)).read_bytes() == frame.read_bytes()
 
 
 def test_work_goes_on_while_a_clip_is_encoded_and_clips_keep_their_order():

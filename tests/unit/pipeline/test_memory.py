@@ -36,6 +36,7 @@ def test_one_byte_less_than_the_need_is_refused_with_both_figures(card):
     card(free=9_999_999_999, held=12_000_000_000)
     with pytest.raises(OutOfMemory) as refusal:
         memory.require(_CARD)
+    assert refusal.value.stage is None, "no stage was begun"
     assert refusal.value.needed_bytes == 22_000_000_000
     assert refusal.value.free_bytes == 21_999_999_999
     assert isinstance(refusal.value, Retryable)
@@ -56,6 +57,7 @@ def test_an_allocation_the_cpu_cannot_make_names_stage_and_size():
     assert "stage 'clip decode' of profile tiny" in str(failure.value)
     assert failure.value.needed_bytes == 2**50
     assert failure.value.free_bytes > 0
+    assert failure.value.stage == "clip decode"
     assert isinstance(failure.value.__cause__, RuntimeError)
 
 

@@ -92,3 +92,25 @@ def test_stages_may_be_kept_from_several_threads_at_once(tmp_path):
         assert torch.equal(
             StageStore(tmp_path, "key").find(f"frames_{number}"), torch.full((4,), float(number))
         )
+
+
+def test_numbers_that_are_only_compared_are_noted_once_and_hashed_in_order(tmp_path):
+    parts = Computation((torch.arange(3.0), torch.arange(2.0)))
+    first = StageStore(tmp_path, "key")
+    first.digest("conditioning", parts)
+    numbers = torch.cat([torch.arange(3.0), torch.arange(2.0)]).numpy()
+    assert first.hashes == {"conditioning": hashlib.sha256(numbers.tobytes()).hexdigest()}
+    again = StageStore(tmp_path, "key")
+    again.digest("conditioning", parts)
+    assert (again.hashes, parts.runs) == (first.hashes, 1)
+    StageStore(tmp_path, "other").digest("conditioning", parts)
+    assert parts.runs == 2
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"key": "key", "sha256": {"numbers": 5}}'])
+def test_a_damaged_note_is_made_again(tmp_path, damage):
+    parts = Computation((torch.arange(3.0),))
+    StageStore(tmp_path, "key").digest("conditioning", parts)
+    (tmp_path / "conditioning.json").write_text(damage)
+    StageStore(tmp_path, "key").digest("conditioning", parts)
+    assert parts.runs == 2

@@ -50,7 +50,8 @@ def models(tiny_models):
 def latents_of(models, tiny_profile):
     def sample(callback=lambda _done, _steps: None, **inputs):
         with torch.inference_mode():
-            return still.sample_latents(models, tiny_profile, spec(**inputs), callback)
+            job = spec(**inputs)
+            return still.sample_latents(models, tiny_profile, job, still.conditioning(models, job), callback)
 
     return sample
 

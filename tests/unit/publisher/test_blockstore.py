@@ -1,5 +1,8 @@
+import errno
 import hashlib
 import multiprocessing
+import os
+import shutil
 
 import pytest
 
@@ -130,3 +133,43 @@ def test_a_store_that_cannot_be_used_says_so(tmp_path):
     (tmp_path / "store").write_text("a file where the folder should be")
     with pytest.raises(StoreUnavailable, match="cannot be used"):
         BlockStore(tmp_path / "store")
+
+
+@pytest.mark.parametrize("instead", ["nothing", "an empty folder", "another store"])
+def test_a_store_that_is_gone_says_so_takes_nothing_and_does_not_call_its_blocks_lost(tmp_path, instead):
+    store = BlockStore(tmp_path / "store", floor_bytes=0)
+    kept = put(store, b"kept")
+    assert store.problem() is None
+    store.root.rename(tmp_path / "unmounted")
+    if instead == "an empty folder":
+        store.root.mkdir()
+    if instead == "another store":
+        BlockStore(store.root, floor_bytes=0)
+    assert "mount its disk again or put the folder back" in store.problem()
+    for act in (store.get, store.has):
+        with pytest.raises(StoreUnavailable, match="mount its disk again"):
+            act(kept)
+    with pytest.raises(StoreUnavailable, match="mount its disk again"), store.writer():
+        pytest.fail("a writer was given out")
+    shutil.rmtree(store.root, ignore_errors=True)
+    (tmp_path / "unmounted").rename(store.root)
+    assert store.problem() is None
+    assert store.get(kept) == b"kept"
+
+
+def test_a_disk_that_became_read_only_is_told_with_what_to_do(store, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("node.publisher.blockstore.os.open", refuse)
+    with pytest.raises(StoreUnavailable, match="mount it for writing"), store.writer():
+        pytest.fail("a writer was given out")
+
+
+def test_a_watcher_is_told_when_blocks_were_put_until_it_stops_watching(store):
+    here = []
+    with store.watched(lambda: here.append(store.has(hash_block(RAW, b"abc")))):
+        put(store, b"abc")
+    put(store, b"def")
+    assert here == [True]
+    assert store.writes == 2

@@ -1,7 +1,7 @@
 import pytest
 
 from node.publisher.car import CarReader, car_header, write_car
-from node.publisher.cid import DAG_PB, RAW, hash_block, parse_cid
+from node.publisher.cid import DAG_PB, RAW, hash_block, parse_cid, parse_inline_cid
 from node.publisher.errors import BadContent
 
 ROOT = hash_block(DAG_PB, b"root")
@@ -24,6 +24,16 @@ def test_the_header_is_the_one_of_the_specification():
     assert car_header(root) == bytes.fromhex(
         "3aa265726f6f747381d82a58250001551220f88bc853804cf294fe417e4fa83028689fcdb1b1592c5102e1474dbc200fab8b"
         "6776657273696f6e01"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cid", "byte_string"),
+    [("bafkqaaa", "45 0001550000"), ("bafkqai" + "a" * 52, "5825 0001550020" + "00" * 32)],
+)
+def test_the_length_of_the_root_is_written_in_the_shortest_form_that_dag_cbor_demands(cid, byte_string):
+    assert car_header(parse_inline_cid(cid))[1:] == bytes.fromhex(
+        "a265726f6f747381d82a" + byte_string + "6776657273696f6e01"
     )
 
 

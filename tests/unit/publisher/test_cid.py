@@ -1,6 +1,15 @@
 import pytest
 
-from node.publisher.cid import DAG_PB, RAW, BlockId, decode_block_id, hash_block, parse_cid, read_block_id
+from node.publisher.cid import (
+    DAG_PB,
+    RAW,
+    BlockId,
+    decode_block_id,
+    hash_block,
+    parse_cid,
+    parse_inline_cid,
+    read_block_id,
+)
 from node.publisher.errors import BadContent, InvalidCid
 from node.publisher.varint import decode_varint, encode_varint
 
@@ -18,6 +27,36 @@ def test_a_cid_survives_text_and_binary(text):
     block_id = parse_cid(text)
     assert block_id.to_cid() == text
     assert decode_block_id(block_id.to_bytes()) == block_id
+
+
+@pytest.mark.parametrize(("text", "block"), [("bafkqaaa", b""), ("bafkqabtimvwgy3yk", b"hello\n")])
+def test_an_identity_cid_holds_its_block(text, block):
+    block_id = parse_inline_cid(text)
+    assert (block_id.digest, block_id.to_cid()) == (block, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "b",
+        HELLO,
+        "bafkqabtimvwgy3y",  # cut
+        "bafkqabtimvwgy3yka",  # longer than it says
+        "BAFKQABTIMVWGY3YK",
+        "bafkqaab",  # an unused bit at the end is not zero
+        "bafyaabakaieac",  # dag-pb
+        "bafkq" + "a" * 100_000,
+    ],
+)
+def test_any_other_text_holds_no_block(text):
+    assert parse_inline_cid(text) is None
+
+
+def test_a_block_in_a_cid_is_never_taken_for_the_stored_one_with_that_digest():
+    inline = parse_inline_cid("bafkqai" + "a" * 52)
+    assert inline.digest == bytes(32)
+    assert inline != BlockId(RAW, bytes(32))
 
 
 def test_both_versions_name_the_same_block():

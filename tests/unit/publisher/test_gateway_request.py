@@ -5,6 +5,7 @@ from node.publisher.gateway_page import BINARY, TEXT, Row, directory_page, media
 from node.publisher.gateway_request import (
     Asked,
     BadRequest,
+    EntityBytes,
     Representation,
     asked,
     byte_range,
@@ -29,11 +30,31 @@ RAW = "application/vnd.ipld.raw"
         (
             {"dag-scope": "entity"},
             f"{CAR};version=1; order=dfs;dups=n",
-            Asked(Representation.CAR, Scope.ENTITY),
+            Asked(Representation.CAR, Scope.ENTITY, negotiated=True),
         ),
-        ({}, f"{RAW}, */*;q=0.1", Asked(Representation.RAW)),
-        ({}, f"{RAW};q=0, {CAR.upper()}", Asked(Representation.CAR)),
-        ({"format": "raw"}, CAR, Asked(Representation.RAW)),
+        ({}, f"{RAW}, */*;q=0.1", Asked(Representation.RAW, negotiated=True)),
+        ({}, f"{RAW};q=0, {CAR.upper()}", Asked(Representation.CAR, negotiated=True)),
+        ({}, f"{RAW};q=0.5, {CAR}", Asked(Representation.CAR, negotiated=True)),
+        ({"format": "raw"}, CAR, Asked(Representation.RAW, negotiated=True)),
+        ({"format": "raw"}, RAW, Asked(Representation.RAW)),
+        ({"format": "car", "car-dups": "y"}, "", Asked(Representation.CAR, dups=True)),
+        ({"format": "car", "car-dups": "n"}, f"{CAR};dups=y", Asked(Representation.CAR)),
+        ({"format": "car"}, f"{CAR};order=unk;dups=y", Asked(Representation.CAR, dups=True)),
+        (
+            {"format": "car"},
+            f"{CAR};order=other, {CAR};order=dfs;dups=y;q=0.5",
+            Asked(Representation.CAR, dups=True),
+        ),
+        (
+            {"format": "car", "entity-bytes": "0:9", "dag-scope": "all"},
+            "",
+            Asked(Representation.CAR, Scope.ENTITY, EntityBytes(0, 9)),
+        ),
+        (
+            {"format": "car", "entity-bytes": "-1024:*"},
+            "",
+            Asked(Representation.CAR, Scope.ENTITY, EntityBytes(-1024, None)),
+        ),
         ({}, "application/vnd.ipld.dag-json, */*", Asked(Representation.CONTENT)),
     ],
 )
@@ -47,7 +68,12 @@ def test_query_and_accept_choose_the_representation(query, accept, answer):
         ({"format": "tar"}, "", 400),
         ({"format": "dag-json"}, CAR, 400),
         ({"format": "car", "dag-scope": "most"}, "", 400),
-        ({"format": "car", "entity-bytes": "0:9"}, "", 400),
+        ({"format": "car", "entity-bytes": "0-9"}, "", 400),
+        ({"format": "car", "entity-bytes": "٣:*"}, "", 400),
+        ({"format": "car", "car-order": "other"}, "", 406),
+        ({"format": "car", "car-dups": "maybe"}, "", 406),
+        ({}, f"{CAR};order=other", 406),
+        ({}, "application/x-tar", 406),
         ({"format": "car", "car-version": "2"}, "", 406),
         ({}, f"{CAR};version=2", 406),
         ({"format": "car"}, f"{CAR};version=2", 406),
@@ -67,6 +93,8 @@ def test_what_is_not_offered_is_refused(query, accept, status):
         (None, None),
         ("bytes=0-9", (0, 10)),
         ("bytes=0-0", (0, 1)),
+        ("Bytes=0-1", (0, 2)),
+        ("BYTES=-5", (95, 5)),
         ("bytes=90-", (90, 10)),
         ("bytes=90-1000", (90, 10)),
         ("bytes=-5", (95, 5)),
@@ -91,6 +119,34 @@ def test_a_range_outside_the_file_is_refused(header, size):
     with pytest.raises(BadRequest) as caught:
         byte_range(header, size)
     assert caught.value.status == 416
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "span"),
+    [
+        (0, None, (0, 99)),
+        (0, 9, (0, 9)),
+        (90, 1000, (90, 99)),
+        (-10, None, (90, 99)),
+        (-1000, None, (0, 99)),
+        (49, -10, (49, 90)),
+        (50, 20, (50, 20)),
+    ],
+)
+def test_the_bytes_of_an_entity_may_be_counted_from_its_end(first, last, span):
+    assert EntityBytes(first, last).within(100) == span
+
+
+@pytest.mark.parametrize(("first", "last"), [(100, None), (0, -101)])
+def test_bytes_outside_of_an_entity_are_refused(first, last):
+    with pytest.raises(BadRequest) as caught:
+        EntityBytes(first, last).within(100)
+    assert caught.value.status == 400
+
+
+def test_of_an_empty_entity_there_are_no_bytes_and_that_is_no_mistake():
+    first, last = EntityBytes(0, None).within(0)
+    assert last < first
 
 
 def test_a_path_is_names_between_slashes():

@@ -56,6 +56,18 @@ async def test_a_block_that_went_bad_is_found_by_reading_back_and_written_anew(s
     assert store.get(block_id) == block
 
 
+async def test_all_blocks_that_went_bad_or_went_missing_are_written_anew_at_once(store, result):
+    publisher = Publisher(store)
+    cid = await publisher.publish(JOB, result)
+    blocks = dict(walk(store, parse_cid(cid), Scope.ALL))
+    for number, (block_id, block) in enumerate(blocks.items()):
+        file = block_file(store.root, block_id.digest)
+        file.write_bytes(bytes(len(block)) if number % 2 else b"") if number % 3 else file.unlink()
+    assert await publisher.publish(JOB, result) == cid
+    assert dict(walk(store, parse_cid(cid), Scope.ALL)) == blocks
+    assert not any((store.root / "tmp").iterdir())
+
+
 class ForgetfulStore(BlockStore):
     """Loses a block as soon as it is asked for it."""
 
@@ -66,7 +78,7 @@ class ForgetfulStore(BlockStore):
 
 async def test_a_store_that_loses_what_it_took_gets_no_cid_out(tmp_path, result):
     store = ForgetfulStore(tmp_path / "store", floor_bytes=0)
-    with pytest.raises(BlockMissing):
+    with pytest.raises(StoreUnavailable, match="loses what it has just taken: check the disk"):
         await Publisher(store).publish(JOB, result)
 
 

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from node.job.deal import Deal
+from node.destinations import Reach
+from node.job.deal import Deal, DealMembers, deal_id_for
 from node.job.progress import Progress
 from node.job.spec import JobSpec, parse_inputs
 from node.requester.flow import Requester, RequesterSettings
 from node.requester.proposals import Limits
+from node.requester.provider import Report
 from node.requester.runs import RunRecords
 from node.requester.steps import Step
 from node.types import Wei
+from tests.fakes.checker import ScriptedChecker
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import propose_terms, write_result
 from tests.fakes.requester_market import MEDIATOR, PROVIDER, REQUESTER, TOKEN, FakeDelivery, FakeMarket
@@ -44,9 +47,15 @@ class ProgressReport:
 
     def __init__(self) -> None:
         self.answer: Progress | None = Progress("sampling", 1, 4, 0.25)
+        self.publishing = False
+        self.refused: dict[str, str] = {}
 
-    async def progress(self, url: str, job_number: int) -> Progress | None:
-        return self.answer
+    async def report(self, url: str, job_id: str, deal_id: str) -> Report | None:
+        if job_id in self.refused:
+            return Report(None, self.refused[job_id])
+        if self.publishing:
+            return Report(None, publishing=True)
+        return None if self.answer is None else Report(self.answer)
 
 
 @dataclass
@@ -56,6 +65,8 @@ class Scene:
     delivery: FakeDelivery = field(default_factory=FakeDelivery)
     clock: EventfulClock = field(default_factory=EventfulClock)
     steps: list[Step] = field(default_factory=list)
+    status: ProgressReport = field(default_factory=ProgressReport)
+    checker: ScriptedChecker = field(default_factory=ScriptedChecker)
 
     @property
     def data_dir(self) -> Path:
@@ -66,15 +77,22 @@ class Scene:
         return parse_inputs(MODULE, INPUTS)
 
     def requester(self, **changes) -> Requester:
-        settings = {"data_dir": self.data_dir, "limits": Limits(Wei(5 * TOKEN)), "confirmations": 0}
+        settings = {
+            "data_dir": self.data_dir,
+            "limits": Limits(Wei(5 * TOKEN)),
+            "confirmations": 0,
+            "reach": Reach.PUBLIC,
+        }
         return Requester(
             address=REQUESTER,
             chain=self.market,
             contracts=self.market,
             transactions=self.market,
             delivery=self.delivery,
-            provider_status=ProgressReport(),
+            documents=self.delivery,
+            provider_status=self.status,
             records=RunRecords(self.data_dir),
+            checker=self.checker,
             settings=RequesterSettings(**settings | changes),
             clock=self.clock,
             on_step=self.steps.append,
@@ -82,6 +100,12 @@ class Scene:
 
     def deal(self, number: int = 1, **terms) -> Deal:
         return propose_terms(self.market, number, REQUESTER, PROVIDER, mediators=(MEDIATOR,), **terms)
+
+    def deal_with(self, members: DealMembers) -> Deal:
+        """Return a deal with other members, and the id that follows."""
+        usual = self.deal()
+        deal_id = deal_id_for(self.market.place, 1, members, usual.timeouts, usual.pricing, "00000001")
+        return Deal(deal_id, members, usual.timeouts, usual.pricing)
 
     def result(self, name: str = "result", **content) -> str:
         return self.delivery.publish(write_result(self.tmp_path / name, self.spec, **content))

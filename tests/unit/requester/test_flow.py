@@ -2,6 +2,7 @@
 
 import pytest
 
+from node.chain.rules import POOLED_RULES
 from node.errors import Misconfigured, RefusedByPolicy, Unreachable
 from node.job.deal import AgreementState
 from node.job.spec import InvalidInputs
@@ -20,6 +21,16 @@ async def test_a_good_result_is_accepted_and_paid(scene):
     assert outcome.directory == scene.data_dir / "downloaded-files" / deal.deal_id
     assert scene.market.tokens[REQUESTER] == 99 * TOKEN
     assert scene.seen(steps.Rendering)
+
+
+async def test_what_is_rendered_and_waits_for_its_copies_is_told_as_that(scene):
+    scene.provider_serves()
+    scene.clock.at(20, lambda: setattr(scene.status, "publishing", True))
+    await scene.requester().request(MODULE, INPUTS)
+    told = [type(step) for step in scene.steps if isinstance(step, steps.Rendering | steps.Publishing)]
+    first = told.index(steps.Publishing)
+    assert set(told[:first]) == {steps.Rendering}
+    assert set(told[first:]) == {steps.Publishing}
 
 
 async def test_invalid_inputs_send_nothing(scene):
@@ -147,13 +158,32 @@ async def test_a_market_that_gives_no_refund_is_not_asked_for_ever(scene):
     assert outcome.run_id in outcome.next_step
 
 
+async def test_where_silence_has_no_remedy_nothing_is_sent_and_it_is_said(scene):
+    scene.market.rules, scene.market.allowance = POOLED_RULES, 10**30
+    scene.clock.at(1, lambda: scene.market.propose(scene.deal(submit_timeout_s=60)))
+    scene.clock.at(30, lambda: scene.market.pass_time(100))
+    outcome = await scene.requester().request(MODULE, INPUTS)
+    assert outcome.state is RunState.PROVIDER_SILENT
+    assert "no working refund" in outcome.reason
+    assert not [intent for intent in scene.market.mined if ":refund:" in intent]
+
+
+async def test_where_collateral_comes_from_the_balance_no_allowance_is_given(scene):
+    scene.market.rules, scene.market.allowance = POOLED_RULES, 10**30
+    scene.provider_serves()
+    outcome = await scene.requester().request(MODULE, INPUTS)
+    assert outcome.state is RunState.PAID
+    assert not [intent for intent in scene.market.mined if "approve" in intent]
+
+
 async def test_a_deal_that_ended_otherwise_is_reported_as_it_is(scene):
     deal = scene.provider_serves()
-    scene.clock.at(30, lambda: scene.market._change(deal.deal_id, state=AgreementState.MEDIATION_REJECTED))
+    ended = AgreementState.TIMEOUT_MEDIATE_RESULTS
+    scene.clock.at(30, lambda: scene.market._change(deal.deal_id, state=ended))
     scene.clock.plans = [plan for plan in scene.clock.plans if plan[0] < scene.clock.time + 50]
     outcome = await scene.requester().request(MODULE, INPUTS)
     assert outcome.state is RunState.ENDED
-    assert "mediation_rejected" in outcome.reason
+    assert "timeout_mediate_results" in outcome.reason
 
 
 async def test_an_endpoint_that_fails_for_a_while_is_waited_for(scene):
@@ -256,13 +286,13 @@ async def test_a_dispute_needs_a_deal_and_asks_for_a_mediator(scene):
     refused = await scene.requester().request(MODULE, INPUTS)
     assert refused.state is RunState.RESULT_REFUSED
     assert refused.directory is not None
-    disputed = await scene.requester().dispute(refused.run_id)
-    assert disputed.state is RunState.ENDED
-    assert scene.market.agreements[deal.deal_id].state is AgreementState.RESULTS_CHECKED
     scene.market.refuse["check"] = "Only JC"
-    scene.market.mined.clear()
     with pytest.raises(TransactionFailed, match="Only JC"):
         await scene.requester().dispute(refused.run_id)
+    disputed = await scene.requester().dispute(refused.run_id)
+    assert (disputed.state, disputed.exit_code) == (RunState.DISPUTED, 75)
+    assert disputed.next_step.endswith(f"--resume {refused.run_id}")
+    assert scene.market.agreements[deal.deal_id].state is AgreementState.RESULTS_CHECKED
 
 
 def test_an_outcome_is_one_json_object_with_the_promised_fields(scene):

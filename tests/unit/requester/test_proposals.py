@@ -88,7 +88,7 @@ def test_a_list_of_mediators_is_kept_to():
     assert why_not(usual(), limits=listed) == []
     two = changed(usual(), members={"mediators": (MEDIATOR, STRANGER)})
     assert why_not(two) == []
-    assert why_not(two, limits=listed) == ["it names a mediator that is not on our list"]
+    assert why_not(two, limits=listed) == ["it names a mediator that market.mediators does not name"]
 
 
 @pytest.mark.parametrize("name", ["agree", "submit_results", "judge_results", "mediate_results"])

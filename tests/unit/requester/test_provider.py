@@ -4,8 +4,12 @@ import json
 
 import pytest
 
+from node.destinations import Reach
 from node.job.progress import Progress
-from node.requester.provider import BadProviderUrl, gateway_url, read_progress
+from node.requester.provider import BadProviderUrl, Report, gateway_url, read_report
+from node.types import DealId
+
+DEAL = DealId("j7-x")
 
 
 @pytest.mark.parametrize(
@@ -18,7 +22,23 @@ from node.requester.provider import BadProviderUrl, gateway_url, read_progress
     ],
 )
 def test_http_addresses_are_taken_without_their_last_slash(text, expected):
-    assert gateway_url(text) == expected
+    assert gateway_url(text, Reach.ANY) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:8470",
+        "http://[::1]:80",
+        "https://10.0.0.7/x",
+        "http://localhost",
+        "http://169.254.169.254",
+    ],
+)
+def test_an_address_in_a_private_network_is_refused_on_a_public_market(text):
+    with pytest.raises(BadProviderUrl, match=r'not on the public internet.*private_gateways = "allow"'):
+        gateway_url(text, Reach.PUBLIC)
+    assert gateway_url("https://node.example/", Reach.PUBLIC) == "https://node.example"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +66,7 @@ def test_http_addresses_are_taken_without_their_last_slash(text, expected):
 )
 def test_anything_else_is_refused_with_a_printable_reason(text):
     with pytest.raises(BadProviderUrl) as caught:
-        gateway_url(text)
+        gateway_url(text, Reach.ANY)
     assert str(caught.value).isprintable()
 
 
@@ -55,8 +75,57 @@ def document(**progress) -> bytes:
     return json.dumps({"progress": usual | progress}).encode()
 
 
+def read_progress(body: bytes) -> Progress | None:
+    report = read_report(body, DEAL)
+    return report.progress if report else None
+
+
 def test_progress_is_read():
     assert read_progress(document()) == Progress("sampling", 3, 10, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "left_s"),
+    [
+        ({"left_s": 90}, 90.0),
+        ({"left_s": 12.5, "more": 1}, 12.5),
+        ({"left_s": -3}, 0.0),
+        ({"left_s": 1e14}, 30 * 86400.0),
+        ({"left_s": 10**400}, None),
+        ({"left_s": True}, None),
+        ({"left_s": "90"}, None),
+        ({"left_s": float("nan")}, None),
+        ({}, None),
+        ([90], None),
+        (None, None),
+    ],
+)
+def test_the_time_left_is_a_bounded_time_or_nothing(estimate, left_s):
+    report = read_report(json.dumps({"estimate": estimate}).encode(), DEAL)
+    assert (report.left_s if report else None) == left_s
+
+
+def test_a_refusal_is_read_with_its_reason_made_safe():
+    body = {"deal_id": DEAL, "phase": "REFUSED", "reason": "its price is 1\x1b[2J"}
+    assert read_report(json.dumps(body).encode(), DEAL).refused == "its price is 1 [2J"
+    assert read_report(json.dumps(body | {"reason": None}).encode(), DEAL).refused == "it gives no reason"
+    assert read_report(json.dumps(body | {"phase": "AGREEING"}).encode(), DEAL).refused is None
+
+
+@pytest.mark.parametrize("phase", ["PUBLISHING", "SUBMITTING"])
+def test_a_result_that_is_rendered_and_not_submitted_yet_is_being_published(phase):
+    late = json.loads(document()) | {"deal_id": DEAL, "phase": phase}
+    assert read_report(json.dumps(late).encode(), DEAL) == Report(None, publishing=True)
+
+
+@pytest.mark.parametrize("phase", ["RENDERING", "SUBMITTED", "publishing", None, 5, ["PUBLISHING"], {}])
+def test_any_other_phase_is_not(phase):
+    assert not read_report(json.dumps({"phase": phase}).encode(), DEAL).publishing
+
+
+def test_what_is_said_of_another_deal_is_left_out():
+    body = {"deal_id": "j7-other", "phase": "REFUSED", "reason": "x"}
+    assert read_report(json.dumps(body).encode(), DEAL) is None
 
 
 def test_numbers_are_clamped_and_text_is_made_safe():

@@ -1,13 +1,13 @@
 """The ``run`` command: the forms people type, what is said, and what scripts get."""
 
 import json
-import sys
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
+import node.app
 from node.cli.inputs import join_inputs
 from node.cli.main import cli
 from node.cli.run_display import RunDisplay, sentence
@@ -37,14 +37,14 @@ def app(scene, monkeypatch):
     seen = SimpleNamespace(config=None, error=None, logging=[])
 
     @asynccontextmanager
-    async def requester(config, on_step):
+    async def requester(config, on_step, key=None):
         seen.config = config
         if seen.error is not None:
             raise seen.error
         scene.steps = SimpleNamespace(append=on_step)
         yield scene.requester()
 
-    monkeypatch.setitem(sys.modules, "node.app", SimpleNamespace(requester=requester))
+    monkeypatch.setattr(node.app, "requester", requester)
     monkeypatch.setattr("node.observe.logging.configure_logging", lambda *mode: seen.logging.append(mode))
     return seen
 
@@ -142,6 +142,7 @@ def test_flags_override_the_settings(scene, app):
         ["m", "--resume", "0123456789ab"],
         ["--resume", "0123456789ab", "-i", "Steps=5"],
         ["m", "--dispute"],
+        ["m", "--max-price", "0"],
         ["m", "--max-price", "-1"],
         ["m", "--max-price", "much"],
         ["m", "--max-price", "nan"],
@@ -173,7 +174,7 @@ def test_a_run_is_resumed_and_disputed_by_its_id(scene, app):
     again = json.loads(invoke(scene, "--resume", refused["run_id"], "--json").stdout)
     assert again["state"] == "result_refused"
     disputed = json.loads(invoke(scene, "--resume", refused["run_id"], "--dispute", "--json").stdout)
-    assert disputed["state"] == "ended"
+    assert disputed["state"] == "disputed"
 
 
 def test_progress_without_a_terminal_is_a_line_per_stage_and_per_tenth(capsys):
@@ -189,6 +190,23 @@ def test_progress_without_a_terminal_is_a_line_per_stage_and_per_tenth(capsys):
     assert lines[5] == "Rendering: 50%, video 50/100"
 
 
+def test_waiting_for_copies_is_said_once_without_a_terminal(capsys):
+    from rich.console import Console
+
+    with RunDisplay(Console()) as display:
+        for _ in range(3):
+            display(steps.Publishing(DealId("j1-x")))
+    assert capsys.readouterr().out.startswith("Rendered; the provider has copies made")
+
+
+def test_the_time_that_the_provider_expects_is_told_with_the_progress(capsys):
+    from rich.console import Console
+
+    with RunDisplay(Console()) as display:
+        display(steps.Rendering(DealId("j1-x"), Progress("clip", 5, 50, 0.2), left_s=95.0))
+    assert capsys.readouterr().out == "Rendering: 20%, clip 5/50, about 0:01:35 left\n"
+
+
 def test_a_terminal_shows_bars_that_leave_nothing_behind():
     import io
 
@@ -198,7 +216,13 @@ def test_a_terminal_shows_bars_that_leave_nothing_behind():
     console = Console(file=output, force_terminal=True, width=80)
     with RunDisplay(console) as display:
         display(steps.Rendering(DealId("j1-x"), Progress("still", 1, 4, 0.25)))
+        display(steps.Publishing(DealId("j1-x")))
+        (bar,) = display._bars.tasks
+        assert (bar.description, bar.total) == ("publishing", None)
         display(steps.Downloading(DealId("j1-x"), 2_000_000))
+        display(steps.Downloading(DealId("j1-x"), 2_000_000, 8_000_000))
+        (bar,) = display._bars.tasks
+        assert (bar.fields["detail"], bar.percentage) == ("2.0 of 8.0 MB", 25)
         display(steps.Waiting("[red]text that only looks like markup"))
     assert "[red]text that only looks like markup" in output.getvalue()
 

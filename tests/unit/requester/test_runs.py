@@ -7,6 +7,7 @@ import pytest
 
 from node.requester.runs import Run, RunRecords, UnknownRun, new_run_id
 from node.types import Address, DealId
+from tests.fakes.jobs import make_deal
 
 RUN = Run(
     run_id="0123456789ab",
@@ -61,6 +62,33 @@ def test_a_record_of_another_shape_is_refused(tmp_path, change):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UnknownRun, match="cannot be read"):
         records.load(RUN.run_id)
+
+
+def test_a_record_of_the_time_before_hires_is_read_as_a_run_by_proposals(tmp_path):
+    records = RunRecords(tmp_path)
+    records.save(RUN)
+    path = tmp_path / "requester" / "runs" / f"{RUN.run_id}.json"
+    document = json.loads(path.read_text())
+    for name in ("provider", "matching", "hire", "passed_over"):
+        del document[name]
+    path.write_text(json.dumps(document))
+    assert records.load(RUN.run_id) == replace(RUN, matching="propose")
+
+
+def test_the_deal_that_a_run_agrees_to_first_is_read_back_whole(tmp_path):
+    records = RunRecords(tmp_path)
+    deal = make_deal(17)
+    hired = replace(
+        RUN,
+        job_number=17,
+        deal_id=deal.deal_id,
+        provider=deal.members.resource_provider,
+        matching="hire",
+        hire=deal,
+        passed_over=(Address("0x03"),),
+    )
+    records.save(hired)
+    assert records.load(RUN.run_id) == hired
 
 
 def test_an_intent_is_the_same_after_a_restart_and_different_for_every_run(tmp_path):

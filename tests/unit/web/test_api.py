@@ -36,6 +36,30 @@ async def test_jobs_come_newest_first_and_page_by_page(app, source):
     assert last["next_before"] is None
 
 
+async def test_jobs_are_chosen_by_phase(app, source):
+    source.add_job("waits")
+    source.add_job("done", phase="PAID")
+    found = (await ask(app, "/api/v1/jobs?phase=PAID")).json
+    assert [job["job_id"] for job in found["jobs"]] == ["j2"]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("phase=paid", "phase must be one of"),
+        ("phase=", "phase must be one of"),
+        ("requester=0x12", "requester must be 0x and 40 hex digits"),
+        ("requester=" + "g" * 42, "requester must be 0x and 40 hex digits"),
+        ("since=-1", "since must be whole seconds"),
+        ("since=\uff11", "since must be whole seconds"),
+    ],
+)
+async def test_a_choice_that_is_none_is_refused_with_what_is_allowed(app, query, told):
+    answer = await ask(app, f"/api/v1/jobs?{query}")
+    assert answer.status == 400
+    assert told in answer.json["error"]
+
+
 @pytest.mark.parametrize("limit", ["0", "201", "-1", "ten", "1.5", "", "99999999999999999999", "\uff11"])
 async def test_a_limit_out_of_bounds_is_refused_with_what_is_allowed(app, limit):
     answer = await ask(app, f"/api/v1/jobs?limit={limit}")

@@ -35,6 +35,24 @@ async def test_a_reader_that_leaves_frees_its_place_and_its_subscription(app, so
     assert (app.state.streams.clients, source.subscribers) == (0, 0)
 
 
+async def test_however_many_read_a_change_is_asked_for_once(app, source):
+    readers = [Reader(app, "/api/v1/events") for _ in range(5)]
+    for reader in readers:
+        await reader.until("event: status")
+    assert source.subscribers == 1
+    source.add_job("a lake")
+    for reader in readers:
+        await reader.until('"prompt":"a lake"')
+    for reader in readers[1:]:
+        reader.gone.set()
+        await reader.exchange
+    source.add_job("a hill")
+    await readers[0].until('"prompt":"a hill"')
+    readers[0].gone.set()
+    await readers[0].exchange
+    assert source.subscribers == 0
+
+
 async def test_more_readers_than_allowed_are_refused_with_words(make_app):
     app = make_app(max_event_clients=2)
     readers = [Reader(app, "/api/v1/events") for _ in range(2)]
@@ -61,7 +79,7 @@ async def test_a_reader_that_does_not_read_is_dropped_and_does_not_hold_up_other
         source.set_status(price_wei=str(number))
         await asyncio.sleep(0)
     await quick.until('"price_wei":"399"')
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await slow.exchange
     assert app.state.streams.clients == 1
     quick.gone.set()
@@ -80,7 +98,7 @@ async def test_a_stalled_reader_is_dropped_even_when_nothing_happens(source):
     async def receive():
         await asyncio.Event().wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await streams.run(receive, send)
     assert (streams.clients, source.subscribers) == (0, 0)
 
@@ -94,7 +112,7 @@ async def test_silence_is_filled_with_beats_that_a_page_can_see(source):
             beats.set()
 
     async def receive():
-        await asyncio.wait_for(beats.wait(), 5)
+        await asyncio.wait_for(beats.wait(), 60)
         return {"type": "http.disconnect"}
 
     await streams.run(receive, send)
@@ -106,7 +124,7 @@ async def test_closing_ends_every_stream(app, source):
     for reader in readers:
         await reader.until("event: status")
     await app.state.streams.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(reader.exchange for reader in readers))
     assert source.subscribers == 0
 
@@ -115,7 +133,7 @@ async def test_the_stream_ends_when_the_source_ends(app, source):
     reader = Reader(app, "/api/v1/events")
     await reader.until("event: status")
     source.end_subscriptions()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await reader.exchange
 
 
@@ -124,6 +142,6 @@ async def test_a_bug_in_the_source_is_heard_and_not_swallowed(app, source):
     await reader.until("event: status")
     for queue in source._subscribers:
         queue.put_nowait({"kind": "no type"})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(KeyError):
             await reader.exchange

@@ -7,15 +7,22 @@ import pytest
 from node.worker.process import child_environment
 from node.worker.protocol import (
     MAX_MESSAGE_BYTES,
+    VERSIONS,
+    DeviceFree,
     Failed,
+    FailureKind,
+    Hello,
     Ping,
     Pong,
     Progressed,
     ProtocolViolation,
     Ready,
+    Refused,
     Render,
     Rendered,
     Shutdown,
+    Welcome,
+    agreed_version,
     decode_from_worker,
     decode_to_worker,
     encode,
@@ -23,7 +30,13 @@ from node.worker.protocol import (
 
 
 @pytest.mark.parametrize(
-    "message", [Ping(3), Shutdown(), Render("j1", {"module": "m", "inputs": {"Prompt": "a\nb"}}, "/jobs/j1")]
+    "message",
+    [
+        Hello([1, 2], "tiny", "swapped"),
+        Ping(3),
+        Shutdown(),
+        Render("j1", {"module": "m", "inputs": {"Prompt": "a\nb"}}, "/jobs/j1"),
+    ],
 )
 def test_messages_to_the_worker_survive_the_wire(message):
     line = encode(message)
@@ -40,11 +53,21 @@ def test_messages_to_the_worker_survive_the_wire(message):
         Progressed("j1", "clip", 50, 50, 1, None),
         Progressed("j1", "still decode", 1, 1, 0.1, "work/files/still_00001/outputs/still_00001_.png"),
         Rendered("j1", ["outputs/a.png"], "c1"),
-        Failed("j1", "no", retryable=True),
+        Welcome(1, 7),
+        Refused("no"),
+        DeviceFree("j1"),
+        *(Failed("j1", "no", kind) for kind in FailureKind),
     ],
 )
 def test_messages_from_the_worker_survive_the_wire(message):
-    assert decode_from_worker(encode(message)) == message
+    read = decode_from_worker(encode(message))
+    assert read == message
+    assert type(getattr(read, "of", None)) is type(getattr(message, "of", None))
+
+
+def test_the_newest_version_that_both_speak_is_agreed_on():
+    assert agreed_version([*VERSIONS, max(VERSIONS) + 1]) == max(VERSIONS)
+    assert agreed_version([max(VERSIONS) + 1]) is None
 
 
 def progressed(rest):
@@ -69,6 +92,8 @@ def progressed(rest):
         progressed('"fraction": 0.5'),
         progressed('"fraction": 0.5, "artifact": 7'),
         b'{"kind": ["Pong"], "number": 1}',
+        b'{"kind": "Failed", "job_id": "j", "reason": "r", "of": "age"}',
+        b'{"kind": "Failed", "job_id": "j", "reason": "r"}',
     ],
 )
 def test_anything_else_is_a_violation(line):
@@ -78,7 +103,7 @@ def test_anything_else_is_a_violation(line):
 
 def test_a_message_that_is_too_long_is_not_sent():
     with pytest.raises(ProtocolViolation, match="too long"):
-        encode(Failed("j1", "x" * MAX_MESSAGE_BYTES, retryable=False))
+        encode(Failed("j1", "x" * MAX_MESSAGE_BYTES, FailureKind.JOB))
 
 
 def test_a_worker_inherits_only_what_it_needs():
@@ -89,3 +114,9 @@ def test_a_worker_inherits_only_what_it_needs():
     assert environment["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert environment["TORCHINDUCTOR_CACHE_DIR"].startswith("/srv/node/")
     assert not {"SDV_NODE__WALLET__PASSWORD_FILE", "AWS_SECRET"} & environment.keys()
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"kind":'])
+def test_a_worker_cannot_exhaust_the_daemons_stack(opening):
+    with pytest.raises(ProtocolViolation, match="not JSON"):
+        decode_from_worker(opening * (MAX_MESSAGE_BYTES // len(opening)) + b"\n")

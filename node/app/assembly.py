@@ -1,0 +1,347 @@
+"""What a node consists of: every room is built here and nowhere else, and nothing runs yet."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from node import __version__
+from node.admission.bids import BidGas
+from node.admission.counterparties import unpaid_by
+from node.admission.disk import JobSizes
+from node.admission.evaluate import Exposure
+from node.app.announce import Announcer
+from node.app.chain_status import ChainStatus
+from node.app.drain import Drain
+from node.app.gpu_need import configured_need, worker_uid
+from node.app.gpus import NO_GPU_TO_USE, GpuRoom, OwnProcesses
+from node.app.housekeeping import Housekeeper
+from node.app.ipfs import embedded_node
+from node.app.key_watching import key_watch
+from node.app.metering import MeteredTransactions
+from node.app.offering import Offering, models_problem
+from node.app.orders import order_handlers
+from node.app.parties import OpenMarket
+from node.app.publishing import places
+from node.app.room import LastingShortage, disk_problem
+from node.app.serving import Serving
+from node.app.timing import prices_of, run_times
+from node.app.wallet import transaction_settings
+from node.app.workers import worker_settings
+from node.chain.signer import Key
+from node.chain.twin import RevocableSigner
+from node.chain.txmanager import TxManager
+from node.clock import SystemClock
+from node.config import Config
+from node.engine.book import Book
+from node.engine.engine import Engine, Handler
+from node.engine.forecast import Forecast
+from node.engine.gpu_turn import GpuTurn
+from node.engine.rivals import Rivals
+from node.engine.snapshot import Snapshot
+from node.engine.statements import Statements
+from node.errors import JobFailed
+from node.gpu.probe import NvmlSession
+from node.job.effects import EffectKind
+from node.job.job import Job
+from node.job.modules import NEWEST
+from node.job.spec import parse_inputs
+from node.journal.copies import CopyLog
+from node.journal.database import Database
+from node.journal.halts import Halts
+from node.journal.journal import Journal
+from node.journal.ledger import LedgerJournal
+from node.journal.marks import Marks
+from node.journal.transactions import TransactionLog
+from node.observe.health import Health
+from node.observe.metrics import Metrics
+from node.observe.systemd import Notifier
+from node.pipeline.results import read_result
+from node.publisher.blockstore import BlockStore
+from node.publisher.publish import Publisher
+from node.publisher.targets.several import Several
+from node.settlement.escrow import owed_wei
+from node.types import Address, Wei
+from node.web.app import Listener
+from node.worker.pool import WorkerPool
+from node.worker.settings import Place
+
+USUAL = parse_inputs(NEWEST.canonical, ())
+
+
+class Assembly:
+    """Everything one node consists of; nothing runs yet."""
+
+    def __init__(
+        self,
+        config: Config,
+        listener: Listener,
+        database: Database,
+        market: OpenMarket,
+        key: Key,
+        places_of_workers: Sequence[Place] = (Place(),),
+    ) -> None:
+        self.config = config
+        self.listener = listener
+        self.database = database
+        self.market = market
+        self.provider = key.address
+        self.clock = SystemClock()
+        self.directory = config.node.directory
+        self.jobs_dir = self.directory / "jobs"
+        self.jobs_dir.mkdir(parents=True, exist_ok=True)
+        self.log = structlog.get_logger()
+
+        self.metrics = Metrics(__version__)
+        self.journal = Journal(database, self.clock)
+        self.ledger = LedgerJournal(database)
+        self.bids = BidGas(self.clock)
+        self.halts = Halts(database, self.clock)
+        self.statements = Statements(
+            self.ledger,
+            self.provider,
+            config.chain.finality_blocks,
+            silence_has_remedy=market.contracts.rules.silence_has_remedy,
+        )
+        revocable = RevocableSigner(key)
+        self.transaction_log = TransactionLog(database)
+        self.transactions = TxManager(
+            market.chain,
+            revocable,
+            MeteredTransactions(self.transaction_log, self.metrics, self.bids),
+            settings=transaction_settings(config.chain),
+            clock=self.clock,
+            chain_id=market.contracts.place.chain_id,
+        )
+        self.times = run_times(
+            config, determinism_class=lambda: self.pool.determinism_class, clock=self.clock
+        )
+        self.prices = prices_of(
+            config, self.times, silence_has_remedy=market.contracts.rules.silence_has_remedy
+        )
+        self.book = Book()
+        self.store = BlockStore(
+            self.directory / "ipfs", floor_bytes=int(config.admission.min_free_disk_gb * 10**9 / 2)
+        )
+        self.publisher = Publisher(self.store)
+        self.copies = CopyLog(database, self.clock)
+        self.peer = embedded_node(config, self.store)
+        self.several = Several(
+            places(config.ipfs, listener.url, self.peer, self.clock),
+            self.store,
+            self.copies,
+            self.metrics,
+            self.clock,
+        )
+        self.sizes = JobSizes(int(config.admission.initial_job_gb * 10**9))
+        self.pool = WorkerPool(
+            profile=config.worker.profile,
+            data_dir=self.directory,
+            settings=worker_settings(config.worker),
+            clock=self.clock,
+            places=places_of_workers,
+            on_death=self.metrics.worker_died,
+            barred=lambda place: self.gpus.barred(place.gpu),
+        )
+        # The weights of workers under another user are theirs to look after.
+        self.serving = Serving(config.worker.profile, None if config.worker.elsewhere else self.directory)
+        self.forecast = Forecast(self.times, self.book, self.clock, slots=self.slots)
+        self.health = Health(self.clock)
+        self.health.probe("store", self.store.problem)
+        self.journal_problem: str | None = None
+        database.on_waiting = self._journal_waits
+        self.key_watch = key_watch(
+            market,
+            revocable,
+            database=database,
+            halts=self.halts,
+            health=self.health,
+            metrics=self.metrics,
+            poll_interval_s=config.chain.poll_interval_s,
+            clock=self.clock,
+        )
+        self.snapshot = Snapshot(
+            book=self.book,
+            journal=self.journal,
+            transactions=self.transaction_log,
+            counters=self.metrics,
+            clock=self.clock,
+            data_dir=self.directory,
+            fixed={
+                "version": __version__,
+                "gateway_url": config.http.public_url or listener.url,
+                "public_gateway": config.http.public_gateway,
+                "price_wei": str(self.prices.least_wei),
+                "modules": list(config.market.modules),
+            },
+            worker=self.pool.status,
+            places=self.several.status,
+            statements=self.statements,
+            copies=self.copies,
+            pursued=self.several.pursued,
+            forecast=self.forecast.of,
+            run_times=self.times.status,
+        )
+        own = OwnProcesses(worker_uid(config.worker))
+        self.gpus = GpuRoom(
+            configured_need(config),
+            config.gpu,
+            session=NvmlSession(own),
+            own=own,
+            workers=self.pool,
+            open_jobs=self.book.open_jobs,
+            expected_s=self._expected_s,
+            counters=self.metrics,
+            health=self.health,
+            clock=self.clock,
+            update=self.snapshot.update,
+            chosen=config.worker.gpus,
+            tended_elsewhere=config.worker.elsewhere,
+        )
+        self.shortage = LastingShortage(self.disk_problem, self.clock)
+        self.drain = Drain(Marks(database, self.clock), self.book.open_jobs, self._drain_changed)
+        self.gpu_shortage = LastingShortage(self.gpus.obstacle, self.clock, NO_GPU_TO_USE)
+        self.announcer = Announcer(
+            Offering(
+                config=config,
+                serving=self.serving,
+                place=market.contracts.place,
+                provider=self.provider,
+                determinism_class=lambda: self.pool.determinism_class,
+                ready=lambda: self.pool.ready,
+                cards=lambda: self.gpus.cards,
+                unusable=self.gpus.obstacle,
+                shortage=self._lasting_shortage,
+                prices=self.prices,
+            ),
+            chain=market.chain,
+            contracts=market.contracts,
+            transactions=self.transactions,
+            signer=key,
+            publisher=self.publisher,
+            marks=Marks(database, self.clock),
+            clock=self.clock,
+            update=self.snapshot.update,
+        )
+        self.housekeeper = Housekeeper(
+            config.ipfs,
+            store=self.store,
+            jobs_dir=self.jobs_dir,
+            journal=database,
+            finality_blocks=config.chain.finality_blocks,
+            sizes=self.sizes,
+            clock=self.clock,
+            update=self.snapshot.update,
+        )
+        self.chain_status = ChainStatus(self.health, self.metrics, self.snapshot, market.rpc)
+        handlers: dict[EffectKind, Handler] = {}
+        self.engine = Engine(self.journal, handlers, book=self.book, observer=self.snapshot, clock=self.clock)
+        handlers.update(
+            order_handlers(
+                config,
+                market,
+                provider=self.provider,
+                engine=self.engine,
+                book=self.book,
+                transactions=self.transactions,
+                transaction_log=self.transaction_log,
+                ledger=self.ledger,
+                rivals=Rivals(self.book.get, self.journal, self.transaction_log),
+                publisher=self.publisher,
+                several=self.several,
+                pool=self.pool,
+                snapshot=self.snapshot,
+                metrics=self.metrics,
+                times=self.times,
+                forecast=self.forecast,
+                jobs_dir=self.jobs_dir,
+                clock=self.clock,
+                unserved=self.serving.unserved,
+                job_bytes=self.sizes.of,
+                store_problem=lambda: self.store.problem() or self.housekeeper.problem,
+                exposure=self._exposure,
+                withdrawn=lambda: self.announcer.withdrawn or self._lasting_shortage(),
+                prices=self.prices,
+                gpu_turn=GpuTurn(
+                    self.gpus,
+                    market.chain,
+                    self.transaction_log,
+                    needs_s=lambda job: (
+                        self.times.estimate(job.offer.spec).upper_s + config.ipfs.deadline_margin_s
+                    ),
+                    begun=lambda job: self.pool.has_begun(job.job_id) or self._finished(job),
+                    on_wait=self.snapshot.job_waits,
+                    clock=self.clock,
+                    every_s=config.gpu.poll_interval_s,
+                ),
+            )
+        )
+        handlers[EffectKind.PUBLISH] = self.housekeeper.counting(handlers[EffectKind.PUBLISH])
+
+    def _drain_changed(self, **told: bool) -> None:
+        self.snapshot.update(**told)
+        self.announcer.look_again()
+
+    def _expected_s(self) -> float:
+        return self.forecast.new_job_s(USUAL)
+
+    def _finished(self, job: Job) -> bool:
+        try:
+            return read_result(self.jobs_dir / job.job_id, job.offer.spec) is not None
+        except JobFailed:
+            # The pool looks closer, and renders again what is damaged.
+            return False
+
+    def _lasting_shortage(self) -> str | None:
+        # Both are asked each time: what is not asked does not hear for how long something has been lacking.
+        found = self.shortage.look(), self.gpu_shortage.look()
+        return found[0] or found[1]
+
+    def _exposure(self, requester: Address) -> Exposure:
+        rules = self.market.contracts.rules
+        unpaid_deals, unpaid_wei = unpaid_by(requester, self.book.open_jobs())
+        return Exposure(
+            open_deals=self.book.open_deals(),
+            open_proposals_of_requester=self.book.proposals_to(requester),
+            committed_wei=self.book.committed_wei(),
+            pulls_wei=self.book.pulls_wei(),
+            jobs_ahead=self.book.jobs_ahead(),
+            ahead_s=self.forecast.ahead_s(),
+            slots=self.slots(),
+            worker_problem=self.worker_problem(),
+            paused=self.drain.active,
+            unpaid_deals=unpaid_deals,
+            unpaid_wei=unpaid_wei,
+            open_proposals=self.book.open_proposals(),
+            bid_gas=self.bids.last_hour(),
+            owed_wei=owed_wei(self.book.open_jobs(), requester) if rules.escrow_can_drain else Wei(0),
+        )
+
+    def slots(self) -> int:
+        """Return how many jobs are rendered side by side."""
+        return max(1, self.pool.ready_slots)
+
+    def _journal_waits(self, why: str | None) -> None:
+        self.journal_problem = why
+        self.health.hold(why)
+        Notifier().status(why or f"following chain {self.market.contracts.place.chain_id}")
+
+    def disk_problem(self) -> str | None:
+        """Return why the disk lets no new work in, or None."""
+        return (
+            self.journal_problem
+            or self.store.problem()
+            or self.housekeeper.problem
+            or disk_problem(self.config, self.sizes.of(), jobs_ahead=self.book.jobs_ahead())
+        )
+
+    def worker_problem(self) -> str | None:
+        """Return why nothing can be rendered at this moment, or None."""
+        if (problem := models_problem(self.config, self.serving)) is not None:
+            return problem
+        if (problem := self.gpus.claim_obstacle()) is not None:
+            return problem
+        if self.pool.ready:
+            return None
+        status = self.pool.status()
+        problem = status.get("problem")
+        return f"the worker is not running: {problem}" if problem else "the worker is loading its models"

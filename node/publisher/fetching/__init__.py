@@ -1,0 +1,1 @@
+"""Downloading content from strangers: several sources at once, each block checked, nothing fetched twice."""

@@ -1,0 +1,1 @@
+"""What the daemon and its worker cost beside the rendering; ``scripts/bench daemon``."""

@@ -1,0 +1,1 @@
+"""Runs the reliability programme at a chosen size and writes down what came of it."""
