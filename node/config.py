@@ -34,6 +34,7 @@ from node.setting_types import (
     WholeSeconds,
 )
 from node.types import Address
+from node.usual_places import usual_config_file, usual_data_dir
 
 ENVIRONMENT_PREFIX = "SDV_NODE__"
 DEVELOPMENT_CHAINS = frozenset({1337, 31337})
@@ -64,10 +65,7 @@ class NodeSection(Section):
         """The data directory."""
         if self.data_dir:
             return Path(self.data_dir).expanduser().absolute()
-        if os.geteuid() == 0:
-            return Path("/var/lib/sdv-node")
-        base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-        return Path(base).expanduser() / "sdv-node"
+        return usual_data_dir()
 
 
 class LogSection(Section):
@@ -274,7 +272,7 @@ def load(
     """
     merged: Raw = tomllib.loads(data_path("config/default.toml").read_text())
     origins: Origins = {}
-    source = path or _usual_file()
+    source = path or usual_config_file()
     if source is not None:
         _merge(merged, _read(source), origins, str(source))
     _merge(merged, _from_environment(os.environ if environment is None else environment), origins, None)
@@ -317,13 +315,6 @@ def what_is_wrong(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return "there is no such setting"
     return str(error["msg"]).removeprefix("Value error, ")
-
-
-def _usual_file() -> Path | None:
-    for candidate in (Path("/etc/sdv-node/config.toml"), Path("~/.config/sdv-node/config.toml").expanduser()):
-        if candidate.is_file():
-            return candidate
-    return None
 
 
 def _read(path: Path) -> Raw:

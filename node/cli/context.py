@@ -3,15 +3,18 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
-from rich.console import Console
 
-from node.config import Config, load, put_setting
 from node.errors import Misconfigured
 from node.job.amounts import tokens
+
+if TYPE_CHECKING:  # these take longer to import than a shell may wait for a completion
+    from rich.console import Console
+
+    from node.config import Config
 
 __all__ = ["Settings", "keep_output_clean", "load_config", "print_json", "tokens", "wide_console"]
 
@@ -26,6 +29,8 @@ class Settings:
 
     def overrides(self) -> dict[str, dict[str, Any]]:
         """Return the flags as settings. Raises Misconfigured for a malformed ``--set``."""
+        from node.config import put_setting
+
         found: dict[str, dict[str, Any]] = {}
         for assignment in self.assignments:
             path, separator, value = assignment.partition("=")
@@ -38,14 +43,16 @@ class Settings:
         return found
 
 
-def load_config(ctx: click.Context) -> Config:
+def load_config(ctx: click.Context) -> "Config":
     """Return the settings in force for this invocation."""
+    from node.config import load
+
     settings: Settings = ctx.obj
     path = Path(settings.config_path) if settings.config_path else None
     return load(path, overrides=settings.overrides())
 
 
-def keep_output_clean(config: Config) -> None:
+def keep_output_clean(config: "Config") -> None:
     """Log to standard error, and troubles alone unless more is asked for: standard output is the answer's."""
     from node.observe.logging import configure_logging
 
@@ -67,7 +74,9 @@ def shown_address(url: str) -> str:
     return f"{shown}/[not shown]" if secret else shown
 
 
-def wide_console() -> Console:
+def wide_console() -> "Console":
     """Return a console that wraps at the terminal's width, and off a terminal hardly ever."""
+    from rich.console import Console
+
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=240)

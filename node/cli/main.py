@@ -1,6 +1,7 @@
 """The ``sdv-node`` command: finds the command group, turns errors into one sentence and an exit code."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,6 +30,8 @@ COMMANDS = {
     "config": "node.cli.config:config",
     "worker": "node.cli.worker:worker",
     "devnet": "node.cli.devnet:devnet",
+    "completion": "node.cli.completion:completion",
+    "man": "node.cli.man:man",
 }
 EXIT_INTERRUPTED = 130
 
@@ -49,6 +52,20 @@ class LazyCommands(click.Group):
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from their description, without importing any of them."""
+        from node.cli.command_index import index_of
+
+        del ctx
+        described = index_of(self)["commands"]
+        room = formatter.width - 6 - max(map(len, described))
+        rows = [
+            (name, click.Command(None, help=each["short"]).get_short_help_str(room))
+            for name, each in described.items()
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 @click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,6 +103,11 @@ def find_error(problem: BaseException) -> NodeError | None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    if os.environ.get("_SDV_NODE_COMPLETE"):
+        from node.cli.completion import completing
+
+        if completing(cli):
+            return
     try:
         code = cli.main(args=arguments, prog_name="sdv-node", standalone_mode=False)
     except click.exceptions.Abort:
