@@ -15,8 +15,17 @@ if TYPE_CHECKING:  # these take longer to import than a shell may wait for a com
     from rich.console import Console
 
     from node.config import Config
+    from node.config_layers import Layers
 
-__all__ = ["Settings", "keep_output_clean", "load_config", "print_json", "tokens", "wide_console"]
+__all__ = [
+    "Settings",
+    "keep_output_clean",
+    "layers_of",
+    "load_config",
+    "print_json",
+    "tokens",
+    "wide_console",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,18 @@ class Settings:
         if self.data_dir:
             found.setdefault("node", {})["data_dir"] = self.data_dir
         return found
+
+
+def layers_of(ctx: click.Context, text: str | None = None, path: Path | None = None) -> "Layers":
+    """Return the settings of this invocation before they are checked, each with its origin.
+
+    ``text`` stands for what the operator's file has; ``path`` for the file that the flags name.
+    """
+    from node.config import layers_in_force
+
+    settings: Settings = ctx.obj
+    named = Path(settings.config_path) if settings.config_path else None
+    return layers_in_force(path or named, overrides=settings.overrides(), text=text)
 
 
 def load_config(ctx: click.Context) -> "Config":

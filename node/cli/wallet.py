@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,8 +45,8 @@ def new(ctx: click.Context, password_file: Path | None, as_json: bool) -> None:
       sdv-node wallet new
     """
     config = load_config(ctx)
-    _refuse_overwriting(config)
-    _make_keystore(config, password_file, None, as_json=as_json)
+    refuse_overwriting(config)
+    _tell_keystore(config, make_keystore(config, password_file, None), as_json=as_json)
 
 
 @wallet.command()
@@ -102,56 +103,67 @@ def import_key(
       pass show node-key | sdv-node wallet import -
     """
     from node.app.core_files import keep_memory_private
-    from node.chain.keystore import key_from_text, read_key
 
     keep_memory_private()
     config = load_config(ctx)
-    _refuse_overwriting(config)
+    refuse_overwriting(config)
 
-    ask = partial(_source_password, source_password_file)
+    key = key_from(source, partial(source_password, source_password_file))
+    _tell_keystore(config, make_keystore(config, password_file, key), as_json=as_json)
+
+
+def key_from(source: str | None, ask: "Callable[[], Password]") -> bytes:
+    """Return the key in a file, standard input (-) or, for None, typed unseen. ``ask`` opens a keystore."""
+    from node.chain.keystore import key_from_text, read_key
+
     if source is None:
         text = click.prompt("private key (64 hex digits)", hide_input=True, err=True)
-        key = key_from_text(text, Path("what was typed"), ask)
-    elif source == "-":
-        key = key_from_text(sys.stdin.read(MAX_STDIN), Path("standard input"), ask)
-    elif len(source.removeprefix("0x")) == 64 and not Path(source).exists():
+        return key_from_text(text, Path("what was typed"), ask)
+    if source == "-":
+        return key_from_text(sys.stdin.read(MAX_STDIN), Path("standard input"), ask)
+    if len(source.removeprefix("0x")) == 64 and not Path(source).exists():
         raise Misconfigured(
             "a private key does not belong on the command line: if it was one, take its money to a new "
             "account, because the shell's history has it now; name a file, or - for standard input"
         )
-    else:
-        key = read_key(Path(source), ask)
-    _make_keystore(config, password_file, key, as_json=as_json)
+    return read_key(Path(source), ask)
 
 
 wallet.add_command(approve)
 wallet.add_command(withdraw)
 
 
-def _refuse_overwriting(config: Config) -> None:
+def refuse_overwriting(config: Config) -> None:
+    """Raise Misconfigured if there is a key already."""
     if config.keystore_path.exists():
         raise Misconfigured(f"{config.keystore_path} exists already: a key is never overwritten")
 
 
-def _make_keystore(config: Config, password_file: Path | None, key: bytes | None, *, as_json: bool) -> None:
+def make_keystore(config: Config, password_file: Path | None, key: bytes | None) -> dict[str, str]:
+    """Write the keystore, and a password file if there is none; return address, keystore, password_file."""
     from node.chain.keystore import create_keystore
 
     keystore = config.keystore_path
     keystore.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     password_path = password_file or config.password_path or keystore.with_name("password")
     address = create_keystore(keystore, _password(password_path), key=key)
+    return {"address": str(address), "keystore": str(keystore), "password_file": str(password_path)}
+
+
+def _tell_keystore(config: Config, made: dict[str, str], *, as_json: bool) -> None:
     if as_json:
-        print_json({"address": address, "keystore": str(keystore), "password_file": str(password_path)})
+        print_json(made)
         return
-    click.echo(f"address   {address}")
-    click.echo(f"keystore  {keystore}")
-    click.echo(f"password  {password_path}")
+    click.echo(f"address   {made['address']}")
+    click.echo(f"keystore  {made['keystore']}")
+    click.echo(f"password  {made['password_file']}")
     click.echo("Back both files up: whoever has them has the money, and without them it is gone.")
     if config.password_path is None:
-        click.echo(f'Then set it:  [wallet] password_file = "{password_path}"')
+        click.echo(f'Then set it:  [wallet] password_file = "{made["password_file"]}"')
 
 
-def _source_password(path: Path | None) -> "Password":
+def source_password(path: Path | None) -> "Password":
+    """Return the password of a keystore that is read: from its file, or typed on a terminal."""
     from node.chain.keystore import Password, read_password
 
     if path is not None:

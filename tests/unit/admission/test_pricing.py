@@ -94,13 +94,13 @@ def test_wrong_prices_are_refused_when_settings_are_read_and_tell_who_set_them(t
     with pytest.raises(Misconfigured) as refused:
         make_config(pricing=pricing)
     assert told in str(refused.value)
-    assert "(set by the command line)" in str(refused.value)
+    assert "(set by --set pricing." in str(refused.value)
 
 
 def test_a_wrong_setting_tells_its_file_or_its_variable(tmp_path):
     file = tmp_path / "node.toml"
     file.write_text('[pricing]\nper_gpu_second = "much"\n[chain]\nchain_id = -1\n')
-    with pytest.raises(Misconfigured, match=rf"per_gpu_second: .* \(set by {file}\)"):
+    with pytest.raises(Misconfigured, match=rf"per_gpu_second: .* \(set by {file}:2\)"):
         load(file, environment={})
     with pytest.raises(Misconfigured) as refused:
         load(file, environment={"SDV_NODE__CHAIN__CHAIN_ID": "-2"})
