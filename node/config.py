@@ -59,6 +59,7 @@ __all__ = [
     "layers_in_force",
     "load",
     "put_setting",
+    "refused",
     "what_is_wrong",
 ]
 
@@ -121,8 +122,13 @@ def load(
     """
     settings, problems = checked(layers_in_force(path, environment=environment, overrides=overrides))
     if settings is None:
-        raise Misconfigured("the settings are not valid: " + "; ".join(map(str, problems)))
+        raise refused(problems)
     return settings
+
+
+def refused(problems: Sequence[Problem]) -> Misconfigured:
+    """Return the error that names every problem with the settings."""
+    return Misconfigured("the settings are not valid: " + "; ".join(map(str, problems)))
 
 
 def layers_in_force(

@@ -7,6 +7,7 @@ serves. A withdrawn offer stays withdrawn, across restarts, until the operator p
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -14,11 +15,13 @@ import structlog
 from node.app.control import Arguments, Verb
 from node.app.offer_record import PROVIDER, OfferRecord
 from node.app.offering import Offering
+from node.app.timing import Prices
 from node.chain.client import Call, Chain
 from node.chain.contracts import MarketContracts, User
 from node.chain.signer import MessageSigner
 from node.chain.txmanager import Failed, TxIntent, TxManager
 from node.clock import Clock
+from node.config import Config
 from node.errors import Fatal, NodeError, RefusedByPolicy, Retryable
 from node.job.offer_document import signed_text, unsigned_text
 from node.journal.marks import OFFER_WITHDRAWN, Marks
@@ -97,6 +100,11 @@ class Announcer:
                 pause_s = min(2 * pause_s, CHECK_EVERY_S)
             if await self._pause(pause_s):
                 pause_s = CHECK_SOON_S
+
+    def take_over(self, config: Config, prices: Prices) -> None:
+        """Offer by changed settings and prices from now on."""
+        self._offering = replace(self._offering, config=config, prices=prices)
+        self._registry.take_over(self._offering)
 
     def look_again(self) -> None:
         """Have ``run`` correct the registry now: what is to be offered was decided anew."""

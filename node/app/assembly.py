@@ -6,9 +6,8 @@ import structlog
 
 from node import __version__
 from node.admission.bids import BidGas
-from node.admission.counterparties import unpaid_by
 from node.admission.disk import JobSizes
-from node.admission.evaluate import Exposure
+from node.app.admitting import Admitting, Surroundings
 from node.app.announce import Announcer
 from node.app.chain_status import ChainStatus
 from node.app.drain import Drain
@@ -59,8 +58,6 @@ from node.pipeline.results import read_result
 from node.publisher.blockstore import BlockStore
 from node.publisher.publish import Publisher
 from node.publisher.targets.several import Several
-from node.settlement.escrow import owed_wei
-from node.types import Address, Wei
 from node.web.app import Listener
 from node.worker.pool import WorkerPool
 from node.worker.settings import Place
@@ -233,19 +230,38 @@ class Assembly:
             update=self.snapshot.update,
         )
         self.chain_status = ChainStatus(self.health, self.metrics, self.snapshot, market.rpc)
+        self.admitting = Admitting(
+            config,
+            self.prices,
+            Surroundings(
+                market=market,
+                provider=self.provider,
+                book=self.book,
+                ledger=self.ledger,
+                rivals=Rivals(self.book.get, self.journal, self.transaction_log),
+                bids=self.bids,
+                times=self.times,
+                forecast=self.forecast,
+                slots=self.slots,
+                worker_problem=self.worker_problem,
+                draining=lambda: self.drain.active,
+                unserved=self.serving.unserved,
+                job_bytes=self.sizes.of,
+                store_problem=lambda: self.store.problem() or self.housekeeper.problem,
+                withdrawn=lambda: self.announcer.withdrawn or self._lasting_shortage(),
+            ),
+        )
         handlers: dict[EffectKind, Handler] = {}
         self.engine = Engine(self.journal, handlers, book=self.book, observer=self.snapshot, clock=self.clock)
         handlers.update(
             order_handlers(
                 config,
                 market,
-                provider=self.provider,
                 engine=self.engine,
                 book=self.book,
                 transactions=self.transactions,
                 transaction_log=self.transaction_log,
-                ledger=self.ledger,
-                rivals=Rivals(self.book.get, self.journal, self.transaction_log),
+                rivals=self.admitting.rivals,
                 publisher=self.publisher,
                 several=self.several,
                 pool=self.pool,
@@ -255,12 +271,7 @@ class Assembly:
                 forecast=self.forecast,
                 jobs_dir=self.jobs_dir,
                 clock=self.clock,
-                unserved=self.serving.unserved,
-                job_bytes=self.sizes.of,
-                store_problem=lambda: self.store.problem() or self.housekeeper.problem,
-                exposure=self._exposure,
-                withdrawn=lambda: self.announcer.withdrawn or self._lasting_shortage(),
-                prices=self.prices,
+                evaluate=self.admitting.evaluate,
                 gpu_turn=GpuTurn(
                     self.gpus,
                     market.chain,
@@ -295,26 +306,6 @@ class Assembly:
         # Both are asked each time: what is not asked does not hear for how long something has been lacking.
         found = self.shortage.look(), self.gpu_shortage.look()
         return found[0] or found[1]
-
-    def _exposure(self, requester: Address) -> Exposure:
-        rules = self.market.contracts.rules
-        unpaid_deals, unpaid_wei = unpaid_by(requester, self.book.open_jobs())
-        return Exposure(
-            open_deals=self.book.open_deals(),
-            open_proposals_of_requester=self.book.proposals_to(requester),
-            committed_wei=self.book.committed_wei(),
-            pulls_wei=self.book.pulls_wei(),
-            jobs_ahead=self.book.jobs_ahead(),
-            ahead_s=self.forecast.ahead_s(),
-            slots=self.slots(),
-            worker_problem=self.worker_problem(),
-            paused=self.drain.active,
-            unpaid_deals=unpaid_deals,
-            unpaid_wei=unpaid_wei,
-            open_proposals=self.book.open_proposals(),
-            bid_gas=self.bids.last_hour(),
-            owed_wei=owed_wei(self.book.open_jobs(), requester) if rules.escrow_can_drain else Wei(0),
-        )
 
     def slots(self) -> int:
         """Return how many jobs are rendered side by side."""

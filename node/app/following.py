@@ -1,6 +1,6 @@
 """Builds what follows the chain: reader, feed, and the ways back after a reorganisation or a withheld log."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from node.admission.intake import Intake, IntakeTerms
@@ -18,7 +18,9 @@ from node.engine.reconcile import Reconciler
 from node.engine.rewinder import Rewinder
 from node.engine.settled import SettledCheck
 from node.errors import Misconfigured, Unreachable
+from node.job.events import Offer
 from node.job.modules import resolve_module
+from node.job.sifting import Sifted
 from node.journal.halts import Halts
 from node.journal.journal import Journal
 from node.journal.records import CursorRow
@@ -54,21 +56,40 @@ async def may_start(config: Config, market: OpenMarket, journal: Journal, halts:
     await refuse_while_halted(halts)
 
 
-def intake(config: Config, market: OpenMarket, book: Book, provider: Address, prices: Prices) -> Intake:
-    """Return the door that offers pass before they become jobs."""
-    admission = config.admission
-    return Intake(
-        market.chain,
-        market.contracts,
-        book.waiting,
-        IntakeTerms(
-            places=Places(admission.max_waiting_offers, admission.max_waiting_offers_per_requester),
-            standing=prices.standing,
-            own_prices=prices.own,
-            provider=provider,
-            deny=frozenset(admission.deny),
-        ),
-    )
+class Door:
+    """What offers pass before they become jobs, by the settings in force when they come."""
+
+    def __init__(
+        self, config: Config, market: OpenMarket, book: Book, provider: Address, prices: Prices
+    ) -> None:
+        self._market = market
+        self._book = book
+        self._provider = provider
+        self._intake = self.built(config, prices)
+
+    def built(self, config: Config, prices: Prices) -> Intake:
+        """Return the intake that goes by these settings and prices, for ``take_over``."""
+        admission = config.admission
+        return Intake(
+            self._market.chain,
+            self._market.contracts,
+            self._book.waiting,
+            IntakeTerms(
+                places=Places(admission.max_waiting_offers, admission.max_waiting_offers_per_requester),
+                standing=prices.standing,
+                own_prices=prices.own,
+                provider=self._provider,
+                deny=frozenset(admission.deny),
+            ),
+        )
+
+    def take_over(self, intake: Intake) -> None:
+        """Sift by it what comes from now on."""
+        self._intake = intake
+
+    async def sift(self, offers: Sequence[Offer]) -> Sifted:
+        """Return which offers are left out, as ``Intake.sift`` does."""
+        return await self._intake.sift(offers)
 
 
 async def build_follower(

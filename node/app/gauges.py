@@ -51,6 +51,11 @@ class Gauges:
         self._metrics = metrics
         self._least_wei = least_wei
 
+    def take_over(self, config: Config, least_wei: Wei) -> None:
+        """Go by changed settings, and by what the cheapest job costs now."""
+        self._config = config
+        self._least_wei = least_wei
+
     async def read(self) -> dict[str, Any]:
         """Return the changing parts of the status. Raises Unreachable while the chain does not answer."""
         payments = self._contracts.addresses.payments

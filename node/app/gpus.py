@@ -137,6 +137,12 @@ class GpuRoom:
         """The GPUs that answer."""
         return self._watch.report.gpus
 
+    def take_over(self, settings: GpuSection) -> None:
+        """Go by changed hours and temperatures; how often is looked stays as it was."""
+        self._settings = settings
+        self._rules = rules_of(settings)
+        self._hours = Hours(settings.windows)
+
     async def begin(self) -> None:
         """Read the GPUs for the first time, and start the worker if it may be there."""
         await self._look()

@@ -10,12 +10,13 @@ from node.admission.bids import BLOCKS_IN_AN_HOUR
 from node.app.assembly import Assembly
 from node.app.control import Verb, control_socket
 from node.app.executing import SpareExecutions
-from node.app.following import Listeners, build_follower, intake, may_start
+from node.app.following import Door, Listeners, build_follower, may_start
 from node.app.gauges import Gauges
 from node.app.ipfs import ipfs_status, ipfs_verbs, keep_provided
 from node.app.mediating import Mediation
 from node.app.own_disputes import OwnDisputes
 from node.app.parties import open_market
+from node.app.reloading import Reloading, Reread
 from node.app.room import room_to_start
 from node.app.treasury import Treasury
 from node.app.wallet import guarded, open_wallet
@@ -52,10 +53,12 @@ async def run_node(
     on_ready: Callable[[RunningNode], None] = lambda _: None,
     key: Key | None = None,
     prepare: Callable[[Assembly], None] = lambda _: None,
+    reread: Reread | None = None,
 ) -> None:
     """Run the node until ``shutdown`` is set. ``key`` is the opened wallet, if it is opened already.
 
     ``prepare`` may change what the node consists of before it runs, as a demonstration of cheating does.
+    ``reread`` is where changed settings come from while it runs.
 
     Raises the NodeError that keeps it from starting or going on, possibly inside an exception group.
     """
@@ -74,7 +77,7 @@ async def run_node(
             key = guarded(key or open_wallet(config), config, market.contracts, database)
             assembly = Assembly(config, listener, database, market, key, places)
             prepare(assembly)
-            await _Run(assembly).run(shutdown, on_ready)
+            await _Run(assembly, reread).run(shutdown, on_ready)
     finally:
         listener.socket.close()
         database.close()
@@ -83,16 +86,22 @@ async def run_node(
 class _Run:
     """One run of a node."""
 
-    def __init__(self, assembly: Assembly) -> None:
-        self._node = assembly
+    def __init__(self, assembly: Assembly, reread: Reread | None) -> None:
+        self._node = node = assembly
+        self._door = Door(node.config, node.market, node.book, node.provider, node.prices)
+        self._gauges = self._new_gauges()
+        self._treasury = Treasury(node.config, node.market, node.transactions, needed=self._needed_by_deals)
+        self._reloading = Reloading(
+            node, reread, door=self._door, gauges=self._gauges, treasury=self._treasury
+        )
 
     def _verbs(self) -> Mapping[str, Verb]:
         """Return what the control socket carries out: each room's verbs, named after their commands."""
         node = self._node
-        treasury = Treasury(node.config, node.market, node.transactions, needed=self._needed_by_deals)
         rooms = (
             node.drain.verbs(),
-            treasury.verbs(),
+            self._treasury.verbs(),
+            self._reloading.verbs(),
             node.announcer.verbs(),
             node.housekeeper.verbs(),
             ipfs_verbs(node.peer),
@@ -139,6 +148,7 @@ class _Run:
                         ("watchdog", feed_watchdog(notifier, lambda: node.health.live().ok, node.clock)),
                         ("announce", node.announcer.run()),
                         ("housekeeping", node.housekeeper.run()),
+                        ("reload", self._reloading.run()),
                         *self._providing(),
                         *judging,
                     )
@@ -186,15 +196,15 @@ class _Run:
                 on_trouble=node.chain_status.trouble,
                 follow_transactions=node.transactions.follow_open,
             ),
-            gate=intake(node.config, node.market, node.book, node.provider, node.prices),
+            gate=self._door,
             clock=node.clock,
         )
         await node.snapshot.restore()
         return follower
 
-    def _refresher(self) -> Refresher:
+    def _new_gauges(self) -> Gauges:
         node = self._node
-        gauges = Gauges(
+        return Gauges(
             config=node.config,
             chain=node.market.chain,
             contracts=node.market.contracts,
@@ -209,12 +219,15 @@ class _Run:
             metrics=node.metrics,
             least_wei=node.prices.least_wei,
         )
+
+    def _refresher(self) -> Refresher:
+        node = self._node
         return Refresher(
-            gauges.read,
+            self._gauges.read,
             every_s=GAUGES_EVERY_S,
             clock=node.clock,
             update=node.snapshot.update,
-            sooner=gauges.obstacles,
+            sooner=self._gauges.obstacles,
         )
 
     def _ipfs_refresher(self) -> Refresher:

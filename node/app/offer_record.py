@@ -33,6 +33,10 @@ class OfferRecord:
         self._publisher = publisher
         self._marks = marks
 
+    def take_over(self, offering: Offering) -> None:
+        """Compare with another offering from now on."""
+        self._offering = offering
+
     async def user(self) -> User | None:
         """Return the record, None if there is none that can be read: such a one is replaced."""
         try:

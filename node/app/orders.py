@@ -1,13 +1,10 @@
 """Which room carries out which order of the engine."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from node.admission.evaluate import Admission, Exposure, Terms
 from node.admission.run_times import RunTimes
 from node.app.parties import OpenMarket
 from node.app.publishing import FailurePublisher, copy_policy
-from node.app.timing import Prices
 from node.chain.txmanager import TxManager
 from node.clock import Clock
 from node.config import Config
@@ -20,7 +17,6 @@ from node.engine.rendering import Rendering
 from node.engine.rivals import Rivals
 from node.engine.snapshot import Snapshot
 from node.job.effects import EffectKind
-from node.journal.ledger import LedgerJournal
 from node.journal.transactions import TransactionLog
 from node.market.proposals import Proposals
 from node.observe.metrics import Metrics
@@ -29,7 +25,6 @@ from node.publisher.targets.several import Several
 from node.settlement.claims import Claims
 from node.settlement.escrow import EscrowWatch
 from node.settlement.submission import Submission
-from node.types import Address
 from node.worker.pool import WorkerPool
 
 
@@ -37,12 +32,10 @@ def order_handlers(
     config: Config,
     market: OpenMarket,
     *,
-    provider: Address,
     engine: Engine,
     book: Book,
     transactions: TxManager,
     transaction_log: TransactionLog,
-    ledger: LedgerJournal,
     rivals: Rivals,
     publisher: Publisher,
     several: Several,
@@ -53,42 +46,11 @@ def order_handlers(
     forecast: Forecast,
     jobs_dir: Path,
     clock: Clock,
-    unserved: Callable[[str], str | None],
-    job_bytes: Callable[[int], int],
-    store_problem: Callable[[], str | None],
-    exposure: Callable[[Address], Exposure],
-    withdrawn: Callable[[], str | None],
-    prices: Prices,
+    evaluate: Handler,
     gpu_turn: GpuTurn,
 ) -> dict[EffectKind, Handler]:
     """Return the handler of every kind of order; GPUs and, where it can drain, escrow are watched."""
     contracts, chain = market.contracts, market.chain
-    admission = Admission(
-        chain,
-        contracts,
-        exposure,
-        Terms(
-            limits=config.admission,
-            standing=prices.standing,
-            own_prices=prices.own,
-            estimate=times.estimate,
-            known_multiple=config.deal.results_collateral_multiple,
-            mediators=config.market.mediators,
-            provider=provider,
-            market=contracts.place,
-            spender=contracts.addresses.payments if contracts.rules.needs_allowance else None,
-            data_dir=config.node.directory,
-            unserved=unserved,
-            job_bytes=job_bytes,
-            store_problem=store_problem,
-            proposes=config.market.proposes,
-            takes_hires=config.market.takes_hires,
-            withdrawn=withdrawn,
-        ),
-        promise=book.promise,
-        records=ledger,
-        rival=rivals.objection,
-    )
     proposals = Proposals(contracts, transactions, transaction_log, chain)
     rendering = Rendering(
         pool, engine.post, snapshot.progressed, jobs_dir, times, forecast, clock, metrics.taken
@@ -108,7 +70,7 @@ def order_handlers(
     submission = Submission(contracts, transactions, chain, failures, jobs_dir, rules=contracts.rules)
     claims = Claims(contracts, transactions, contracts.rules)
     orders: dict[EffectKind, Handler] = {
-        EffectKind.EVALUATE: admission.evaluate,
+        EffectKind.EVALUATE: evaluate,
         EffectKind.PROPOSE: gpu_turn.claiming(rivals.proposing(proposals.agree)),
         EffectKind.AGREE: gpu_turn.claiming(proposals.agree),
         EffectKind.WITHDRAW: proposals.withdraw,

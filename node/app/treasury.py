@@ -61,6 +61,10 @@ class Treasury:
         self._withdrawing = asyncio.Lock()
         self._log = structlog.get_logger()
 
+    def take_over(self, config: Config) -> None:
+        """Go by changed settings."""
+        self._config = config
+
     def verbs(self) -> Mapping[str, Verb]:
         """Return the commands by name. Amounts are decimal strings of wei."""
         return {APPROVE: self._approve, WITHDRAW: self._withdraw}

@@ -8,8 +8,7 @@ import click
 
 from node.cli.config_check import check, set_
 from node.cli.config_init import init
-from node.cli.context import layers_of, print_json, shown_address, tokens
-from node.errors import Misconfigured
+from node.cli.context import load_layers, print_json, shown_address, tokens
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -38,12 +37,7 @@ def show(ctx: click.Context, with_origin: bool, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from node.config import checked
-
-    layers = layers_of(ctx)
-    settings, problems = checked(layers)
-    if settings is None:
-        raise Misconfigured("the settings are not valid: " + "; ".join(map(str, problems)))
+    settings, layers = load_layers(ctx)
     document = settings.model_dump(mode="json")
     _hide_credentials(document)
     if as_json and not with_origin:

@@ -22,6 +22,7 @@ __all__ = [
     "keep_output_clean",
     "layers_of",
     "load_config",
+    "load_layers",
     "print_json",
     "tokens",
     "wide_console",
@@ -64,13 +65,20 @@ def layers_of(ctx: click.Context, text: str | None = None, path: Path | None = N
     return layers_in_force(path or named, overrides=settings.overrides(), text=text)
 
 
+def load_layers(ctx: click.Context) -> "tuple[Config, Layers]":
+    """Return the settings in force, and what they were made from. Raises Misconfigured."""
+    from node.config import checked, refused
+
+    layers = layers_of(ctx)
+    settings, problems = checked(layers)
+    if settings is None:
+        raise refused(problems)
+    return settings, layers
+
+
 def load_config(ctx: click.Context) -> "Config":
     """Return the settings in force for this invocation."""
-    from node.config import load
-
-    settings: Settings = ctx.obj
-    path = Path(settings.config_path) if settings.config_path else None
-    return load(path, overrides=settings.overrides())
+    return load_layers(ctx)[0]
 
 
 def keep_output_clean(config: "Config") -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "models": "node.cli.models:models",
     "drain": "node.cli.drain:drain",
     "resume": "node.cli.resume:resume",
+    "reload": "node.cli.reload:reload",
     "wallet": "node.cli.wallet:wallet",
     "offer": "node.cli.offer:offer",
     "config": "node.cli.config:config",

@@ -2,15 +2,17 @@
 
 import asyncio
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from node.cli.context import load_config
+from node.cli.context import layers_of, load_layers
 from node.cli.unlocking import typed_key
 from node.config import Config
 
 if TYPE_CHECKING:
+    from node.app.reloading import Reread
     from node.chain.signer import Key
 
 
@@ -24,19 +26,22 @@ def start(ctx: click.Context) -> None:
       sdv-node start
       sdv-node --config /etc/sdv-node/config.toml start
     """
+    from node.app.reloading import Reread
     from node.observe.logging import configure_logging
 
-    config = load_config(ctx)
+    config, layers = load_layers(ctx)
     configure_logging(config.log.format, config.log.level)
-    asyncio.run(run_until_signal(config, typed_key(config)))
+    reread = Reread(layers, partial(layers_of, ctx))
+    asyncio.run(run_until_signal(config, reread, typed_key(config)))
 
 
-async def run_until_signal(config: Config, key: "Key | None" = None) -> None:
-    """Run the node; SIGTERM and SIGINT stop it in order."""
+async def run_until_signal(config: Config, reread: "Reread", key: "Key | None") -> None:
+    """Run the node; SIGTERM and SIGINT stop it in order, SIGHUP has it take over changed settings."""
     from node.app import run_node
 
     shutdown = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, shutdown.set)
-    await run_node(config, shutdown=shutdown, key=key)
+    loop.add_signal_handler(signal.SIGHUP, reread.asked.set)
+    await run_node(config, shutdown=shutdown, key=key, reread=reread)

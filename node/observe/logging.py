@@ -70,9 +70,7 @@ def configure_logging(mode: LogMode = "auto", level: str = "info", stream: TextI
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(levels[level.upper()])
-    # The node says itself where it listens; of the server only troubles are news.
-    logging.getLogger("hypercorn.error").setLevel(max(logging.WARNING, levels[level.upper()]))
+    set_level(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -83,6 +81,14 @@ def configure_logging(mode: LogMode = "auto", level: str = "info", stream: TextI
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def set_level(level: str) -> None:
+    """Have the log leave out what is below ``level``, one of those that ``configure_logging`` takes."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(number)
+    # The node says itself where it listens; of the server only troubles are news.
+    logging.getLogger("hypercorn.error").setLevel(max(logging.WARNING, number))
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
