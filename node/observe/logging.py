@@ -126,7 +126,7 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 def escape_control(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Write control characters as escapes: text from the chain must not move the cursor of a terminal."""
     return {
-        key: _CONTROL.sub(_escaped, value) if isinstance(value, str) and key != "exception" else value
+        key: _CONTROL.sub(_escaped, value) if isinstance(value, str) else value
         for key, value in event.items()
     }
 

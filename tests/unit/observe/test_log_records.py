@@ -1,4 +1,4 @@
-"""The node's own record of its log: bounded, without secrets, read from its newest line, followed over files."""
+"""The node's record of its log: bounded, without secrets, read from the newest line, followed over files."""
 
 import json
 import logging

@@ -153,6 +153,8 @@ def test_text_from_the_chain_cannot_write_escape_sequences_to_a_terminal():
     out = io.StringIO()
     configure_logging("console", "info", out)
     structlog.get_logger().info("offer_refused", prompt="a\x1b[2Jb\x9bc\rd")
+    structlog.get_logger().error("failed", exc_info=ValueError("a\x1b[2Jb"))
+    assert "ValueError: a\\x1b[2Jb" in out.getvalue()
     assert not set(out.getvalue()) & {"\x1b", "\x9b", "\r"}
 
 
