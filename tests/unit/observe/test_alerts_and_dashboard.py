@@ -17,7 +17,7 @@ SELECTOR = re.compile(r"\b(sdv_node_[a-z_]+)\{([^}]*)\}")
 def expressions() -> list[str]:
     rules = data_path("config/prometheus/alerts.yml").read_text()
     alerts = re.findall(r"^\s+expr: (.+)$", rules, re.MULTILINE)
-    dashboard = json.loads(data_path("config/grafana/sdv-node.json").read_text())
+    dashboard = json.loads(data_path("config/grafana/node.json").read_text())
     panels = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     variables = [item["query"] for item in dashboard["templating"]["list"] if item["type"] == "query"]
     assert len(alerts) == rules.count("- alert:")
