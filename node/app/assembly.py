@@ -156,7 +156,6 @@ class Assembly:
             self.forecast,
             self.transactions,
             market.rpc,
-            halted=lambda: revocable.revoked,
             journal_problem=lambda: self.journal_problem,
             clock=self.clock,
         )

@@ -24,7 +24,6 @@ class Standing:
         transactions: TxManager,
         endpoints: EndpointPool,
         *,
-        halted: Callable[[], str | None],
         journal_problem: Callable[[], str | None],
         clock: Clock,
     ) -> None:
@@ -32,7 +31,6 @@ class Standing:
         self._forecast = forecast
         self._transactions = transactions
         self._endpoints = endpoints
-        self._halted = halted
         self._journal_problem = journal_problem
         self._clock = clock
 
@@ -53,7 +51,6 @@ class Standing:
             now - row.updated_at for row in self._book.recent() if row.job.phase is Phase.PUBLISHING
         ]
         return {
-            "halted": self._halted() is not None,
             "journal_waits": self._journal_problem() is not None,
             "rpc_disagreement": self._endpoints.split is not None,
             "open_transactions": len(self._transactions.pending()),

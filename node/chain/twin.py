@@ -83,11 +83,6 @@ class RevocableSigner:
         """The account, in lower case."""
         return self._inner.address
 
-    @property
-    def revoked(self) -> str | None:
-        """Why nothing is signed any more, or None."""
-        return self._reason
-
     def revoke(self, reason: str) -> None:
         """Refuse every signature from now on."""
         self._reason = self._reason or reason

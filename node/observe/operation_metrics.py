@@ -1,4 +1,4 @@
-"""The gauges of what an operator is woken for: deadlines, transactions that wait, halts, places that fail.
+"""The gauges of what an operator is woken for: deadlines, transactions that wait, places that fail.
 
 All mirror the status document. What is not known, or not there, is NaN: no deal is not a deal without time.
 """
@@ -25,9 +25,6 @@ class OperationGauges:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry: Final = registry
         self._plain: Final = {
-            ("operation", "halted"): self._gauge(
-                "halted", "1 if the node signs nothing until sdv-node resume."
-            ),
             ("operation", "journal_waits"): self._gauge(
                 "journal_waits", "1 while the disk takes no more of the journal and everything stands still."
             ),

@@ -21,7 +21,6 @@ def exposed_metrics() -> Metrics:
         wallet=status["wallet"] | {"gas_deals": 41, "token_deals": 30},
         worker=status["worker"] | {"waiting_jobs": 2},
         operation={
-            "halted": False,
             "journal_waits": False,
             "rpc_disagreement": False,
             "open_transactions": 1,

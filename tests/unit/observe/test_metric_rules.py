@@ -76,7 +76,7 @@ def test_operation_gauges_tell_what_the_status_says_and_nothing_of_what_is_not_k
     metrics = exposed_metrics()
     text = metrics.exposition()[0].decode()
     for line in (
-        "halted 0.0",
+        "journal_waits 0.0",
         "open_transactions 1.0",
         "oldest_transaction_age_seconds 2.5",
         "deadline_slack_seconds 3000.5",
@@ -92,7 +92,7 @@ def test_operation_gauges_tell_what_the_status_says_and_nothing_of_what_is_not_k
     assert 'place_up{place="kubo"}' not in text, "it was not tried yet"
     metrics.mirror({"offer": {"state": "draining"}})
     text = metrics.exposition()[0].decode()
-    for name in ("halted", "deadline_slack_seconds", "offer_published", "results_damaged", "draining"):
+    for name in ("journal_waits", "deadline_slack_seconds", "offer_published", "results_damaged", "draining"):
         assert f"sdv_node_{name} NaN\n" in text
     assert "sdv_node_place_up{" not in text
 
