@@ -23,6 +23,7 @@ from node.app.parties import OpenMarket
 from node.app.publishing import places
 from node.app.room import LastingShortage, disk_problem
 from node.app.serving import Serving
+from node.app.standing import Standing
 from node.app.timing import prices_of, run_times
 from node.app.wallet import transaction_settings
 from node.app.workers import worker_settings
@@ -137,6 +138,7 @@ class Assembly:
             clock=self.clock,
             places=places_of_workers,
             on_death=self.metrics.worker_died,
+            on_load=self.metrics.worker_loaded,
             barred=lambda place: self.gpus.barred(place.gpu),
         )
         # The weights of workers under another user are theirs to look after.
@@ -145,7 +147,15 @@ class Assembly:
         self.health = Health(self.clock)
         self.health.probe("store", self.store.problem)
         self.journal_problem: str | None = None
-        database.on_waiting = self._journal_waits
+        database.listen(self._journal_waits, self.metrics.journal_written)
+        self.standing = Standing(
+            self.book,
+            self.forecast,
+            self.transactions,
+            market.rpc,
+            journal_problem=lambda: self.journal_problem,
+            clock=self.clock,
+        )
         self.key_watch = key_watch(
             market,
             revocable,
@@ -177,6 +187,7 @@ class Assembly:
             pursued=self.several.pursued,
             forecast=self.forecast.of,
             run_times=self.times.status,
+            operation=self.standing.told,
         )
         own = OwnProcesses(worker_uid(config.worker))
         self.gpus = GpuRoom(

@@ -67,17 +67,20 @@ class Gauges:
             self._contracts.token_paused(),
             self._chain.fees(),
         )
+        gas_price = Wei(fees.base_fee_wei + fees.tip_wei)
         while self._counted_replacements < self._replacements():
             self._counted_replacements += 1
             self._metrics.worker_restarted()
-        reasons = self._reasons(gas_wei, token_wei, allowance_wei, Wei(fees.base_fee_wei + fees.tip_wei))
+        reasons = self._reasons(gas_wei, token_wei, allowance_wei, gas_price)
         if token_paused:
             reasons.append("the payment token is paused by its owner: nothing can be locked or paid")
         return {
             "wallet": {
                 "address": self._provider,
                 "gas_wei": str(gas_wei),
+                "gas_deals": int(gas_wei // max(1, GAS_PER_DEAL * gas_price)),
                 "token_wei": str(token_wei),
+                "token_deals": int(token_wei // max(1, self._collateral_wei())),
                 "allowance_wei": str(allowance_wei),
                 "allowance_needed": self._contracts.rules.needs_allowance,
             },
@@ -91,11 +94,16 @@ class Gauges:
         told = (self._draining, self._chain_problem, self._worker_problem, self._disk_problem)
         return tuple(problem() is not None for problem in told)
 
+    def _collateral_wei(self) -> int:
+        """Return what one deal locks of our payment tokens at most."""
+        deal = self._config.deal
+        return max(deal.timeout_collateral, self._least_wei * deal.results_collateral_multiple)
+
     def _reasons(self, gas_wei: Wei, token_wei: Wei, allowance_wei: Wei, gas_price: Wei) -> list[str]:
         deal = self._config.deal
         price = self._least_wei
         results = price * deal.results_collateral_multiple
-        locked = max(deal.timeout_collateral, results)
+        locked = self._collateral_wei()
         symbol_hint = "fund the wallet: sdv-node wallet show prints its address"
         policy = policy_problem(self._config, price)
         checks = (

@@ -27,6 +27,7 @@ from node.engine.follow import Follower, Refresher
 from node.engine.snapshot import Snapshot
 from node.errors import Fatal
 from node.journal.database import Database
+from node.observe.log_records import recorded
 from node.observe.systemd import Notifier, feed_watchdog
 from node.publisher.gateway import gateway_routes
 from node.types import Address, Wei
@@ -73,11 +74,13 @@ async def run_node(
         listener.socket.close()
         raise
     try:
-        async with open_market(config.chain) as market:
-            key = guarded(key or open_wallet(config), config, market.contracts, database)
-            assembly = Assembly(config, listener, database, market, key, places)
-            prepare(assembly)
-            await _Run(assembly, reread).run(shutdown, on_ready)
+        # Only now is the directory this node's alone: two nodes must not write one record.
+        with recorded(directory):
+            async with open_market(config.chain) as market:
+                key = guarded(key or open_wallet(config), config, market.contracts, database)
+                assembly = Assembly(config, listener, database, market, key, places)
+                prepare(assembly)
+                await _Run(assembly, reread).run(shutdown, on_ready)
     finally:
         listener.socket.close()
         database.close()

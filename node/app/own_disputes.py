@@ -69,7 +69,7 @@ class OwnDisputes:
             await asyncio.to_thread(keep_evidence, folder, opinion)
         except OSError as error:
             return f"its files cannot be read to compare them: {error}"
-        self._log.info("own_result_examined", job=job.job_id, decision=opinion.decision)
+        self._log.info("own_result_examined", job_id=job.job_id, decision=opinion.decision)
         match opinion.decision:
             case Decision.ACCEPT:
                 return "computed again here it gives the same bytes: expect the ruling to be for you"

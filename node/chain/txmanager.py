@@ -75,6 +75,7 @@ class TxManager:
         self._chain_id = chain_id
         self._running: dict[str, asyncio.Task[TxOutcome]] = {}
         self._calls: dict[str, Call] = {}
+        self._began: dict[str, float] = {}
         self._sent: dict[str, Acceptance] = {}
         # Held from reading the next nonce until the payload is written down, so that an unsigned row is
         # always the one with the highest nonce and giving it up leaves no gap.
@@ -90,6 +91,11 @@ class TxManager:
     def pending(self) -> dict[str, str]:
         """Return the intents without an outcome: id to what it does."""
         return {intent_id: call.what for intent_id, call in self._calls.items()}
+
+    def oldest_s(self) -> float | None:
+        """Return for how many seconds the oldest intent without an outcome has been followed, or None."""
+        began = min(self._began.values(), default=None)
+        return None if began is None else round(self._clock.monotonic() - began, 1)
 
     async def send(self, intent: TxIntent) -> TxOutcome:
         """Send a call once for ever and return its confirmed outcome.
@@ -155,11 +161,12 @@ class TxManager:
         task = asyncio.create_task(work, name=f"tx {intent_id}")
         self._running[intent_id] = task
         self._calls[intent_id] = call
+        self._began[intent_id] = self._clock.monotonic()
         task.add_done_callback(lambda done: self._finish(intent_id, done))
         return task
 
     def _finish(self, intent_id: str, task: asyncio.Task[TxOutcome]) -> None:
-        del self._running[intent_id], self._calls[intent_id]
+        del self._running[intent_id], self._calls[intent_id], self._began[intent_id]
         # Also marks the error as seen: after a restart nobody may be waiting for this intent yet.
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.warning("tx_given_up", intent=intent_id, problem=str(error)[:300])

@@ -20,6 +20,7 @@ COMMANDS = {
     "status": "node.cli.status:status",
     "doctor": "node.cli.doctor:doctor",
     "jobs": "node.cli.jobs:jobs",
+    "logs": "node.cli.logs:logs",
     "clean": "node.cli.clean:clean",
     "bench": "node.cli.bench:bench",
     "models": "node.cli.models:models",

@@ -184,6 +184,7 @@ class Engine:
         for entry in entries:
             self._book.put(entry.job, now)
             self._observer.job_changed(entry.job, entry.event)
+            self._say_step(entry)
         for skipped in facts.skipped:
             self._observer.log_skipped(skipped)
         self._dispatch(effect for entry in entries for effect in entry.effects)
@@ -248,6 +249,8 @@ class Engine:
             if row is None:
                 raise LookupError(f"{effect.effect_id} has no job")
             job = row.job
+        if job.deal is not None:
+            structlog.contextvars.bind_contextvars(deal_id=job.deal.deal_id)
         event: JobEvent | None = None
         if not (job.phase.terminal or outlived(job, effect)):
             try:
@@ -256,6 +259,21 @@ class Engine:
                 event = CannotDeliver(str(problem))
         events = ((effect.job_id, event),) if event is not None else ()
         await self.post(Facts(events, (effect.effect_id,), as_of=(effect.job_id, job.life)))
+
+    def _say_step(self, entry: Entry) -> None:
+        job = entry.job
+        told = {
+            "deal_id": job.deal.deal_id if job.deal else None,
+            "cid": job.cid,
+            "reason": job.reason,
+        }
+        self._log.info(
+            "job_changed",
+            job_id=job.job_id,
+            step=type(entry.event).__name__,
+            phase=job.phase.value,
+            **{name: value for name, value in told.items() if value},
+        )
 
     def _say_retry(self, effect: Effect, state: RetryCallState) -> None:
         problem = state.outcome.exception() if state.outcome else None

@@ -79,6 +79,10 @@ class Counters(Protocol):
         """Record how long a stage took."""
         ...
 
+    def stepped(self, stage: str, steps: int) -> None:
+        """Count steps of a stage that were computed."""
+        ...
+
 
 class CopyHistory(Protocol):
     """What the journal knows of the copies of a result."""
@@ -111,6 +115,7 @@ class Snapshot:
         pursued: Callable[[JobId], Collection[str]] | None = None,
         forecast: Callable[[Job], dict[str, Any] | None] = lambda _job: None,
         run_times: Callable[[], dict[str, Any]] = dict,
+        operation: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._book = book
         self._journal = journal
@@ -123,6 +128,7 @@ class Snapshot:
         self._places = places
         self._forecast = forecast
         self._run_times = run_times
+        self._operation = operation
         self._copies = copies
         self._pursued = pursued
         self._statements = statements
@@ -174,6 +180,11 @@ class Snapshot:
             if before is not None:
                 self._counters.rendered(before.stage, now - self._stage_began_at[job_id])
             self._stage_began_at[job_id] = now
+            done = progress.step
+        else:
+            done = progress.step - before.step
+        if done > 0:
+            self._counters.stepped(progress.stage, done)
         self._progress[job_id] = progress
         told_at = self._told_progress_at.get(job_id)
         if told_at is None or now - told_at >= PROGRESS_EVERY_S or progress.fraction >= 1:
@@ -196,6 +207,7 @@ class Snapshot:
             **self._fixed,
             "worker": self._worker(),
             "run_times": self._run_times(),
+            "operation": self._operation(),
             "targets": self._places(),
             "disk": {"path": str(self._data_dir), "free_bytes": shutil.disk_usage(self._data_dir).free},
             "jobs": {"by_phase": self._book.counts()},

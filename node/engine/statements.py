@@ -109,8 +109,11 @@ class Statements:
             "payments": [_payment(posting) for posting in postings],
         }
 
-    async def earnings(self, chain_time: int, jobs: Sequence[Job]) -> dict[str, str]:
-        """Return the node's own money, given the open jobs: totals, and what was paid in the last periods."""
+    async def earnings(self, chain_time: int, jobs: Sequence[Job]) -> dict[str, Any]:
+        """Return the node's own money, given the open jobs: totals, and what was paid in the last periods.
+
+        ``last_paid_at`` is the block time of the last payment for a job, None before the first.
+        """
         await self._refresh()
         total = self._old.total + self._new.total
         earned = self._old.earned + self._new.earned
@@ -128,6 +131,7 @@ class Statements:
             "slashed_wei": str(total.slashed_out_wei),
             "gas_wei": str(total.gas_wei),
             "net_wei": str(total.net_wei),
+            "last_paid_at": max((at for at, _ in earned), default=None),
         }
 
     async def _refresh(self) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -41,8 +42,8 @@ class Database:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._waiting = 0
         self._log = structlog.get_logger()
-        self.on_waiting: Callable[[str | None], None] = lambda _: None
-        """Hears why writes wait, and None when they go on."""
+        self._on_waiting: Callable[[str | None], None] = lambda _: None
+        self._on_transaction: Callable[[float], None] = lambda _: None
         try:
             self._connection = self._thread.submit(self._open).result()
         except BaseException:
@@ -64,6 +65,17 @@ class Database:
         if verdict != "ok":
             raise Fatal(f"{self.path} is damaged ({verdict}): restore it from a backup")
         return connection
+
+    def listen(
+        self,
+        on_waiting: Callable[[str | None], None],
+        on_transaction: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """Have it told why writes wait, and None when they go on; and how many seconds each transaction took.
+
+        The latter is told on the journal's thread.
+        """
+        self._on_waiting, self._on_transaction = on_waiting, on_transaction
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return what ``work`` returns, run on the journal's thread inside one transaction.
@@ -90,15 +102,16 @@ class Database:
         self._waiting += 1
         if self._waiting == 1:
             self._log.error("journal_waits_for_room", problem=problem)
-            self.on_waiting(problem)
+            self._on_waiting(problem)
 
     def _wait_ends(self) -> None:
         self._waiting -= 1
         if not self._waiting:
             self._log.info("journal_goes_on")
-            self.on_waiting(None)
+            self._on_waiting(None)
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        began = time.monotonic()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -118,6 +131,7 @@ class Database:
                 f"{self.path} cannot be written ({problem}): free disk space or mend its permissions, "
                 "then start the node again"
             ) from problem
+        self._on_transaction(time.monotonic() - began)
         return result
 
     def close(self) -> None:

@@ -221,7 +221,7 @@ class Mediator:
             raise NotYet("jobs of this node come first while there is time")
         if self._clock.monotonic() < self._not_before.get(case.deal_id, 0.0) and left_s > 2 * needed_s:
             raise NotYet(f"the result is asked for again later: {case.reason}")
-        self._log.info("case_judged", deal=case.deal_id, left_s=round(left_s))
+        self._log.info("case_judged", deal_id=case.deal_id, left_s=round(left_s))
         self._waiting[case.deal_id] = "the job is computed again"
         await self.tell()
         began = (await self._heads.head()).timestamp
@@ -289,7 +289,7 @@ class Mediator:
         intent = TxIntent(f"rule:{case.deal_id}:{case.drawn_in}", call)
         sent = await send_while_wanted(self._transactions, intent, still_ours, most=MAX_REVERTED_RULINGS)
         if not isinstance(sent.outcome, Failed):
-            self._log.info("case_ruled", deal=case.deal_id, decision=case.decision, reason=case.reason)
+            self._log.info("case_ruled", deal_id=case.deal_id, decision=case.decision, reason=case.reason)
             return case.ruled()
         if not await still_ours():
             return case.lapsed(f"the deal was settled before the ruling {case.decision}")
@@ -301,13 +301,13 @@ class Mediator:
     async def _save(self, case: Case) -> None:
         await self._cases.save(case)
         if not case.is_open:
-            self._log.info("case_over", deal=case.deal_id, phase=case.phase, reason=case.reason)
+            self._log.info("case_over", deal_id=case.deal_id, phase=case.phase, reason=case.reason)
             self._on_end(case.decision if case.phase is CasePhase.RULED and case.decision else case.phase)
 
     def _wait(self, case: Case, why: str) -> None:
         if self._waiting.get(case.deal_id) != why:
             self._waiting[case.deal_id] = why
-            self._log.info("case_waits", deal=case.deal_id, reason=why)
+            self._log.info("case_waits", deal_id=case.deal_id, reason=why)
 
     def _told(self, row: CaseRow) -> dict[str, Any]:
         case = row.case

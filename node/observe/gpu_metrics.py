@@ -77,6 +77,8 @@ class GpuGauges:
             self._mirror_one(str(gpu.get("index")), gpu)
 
     def _mirror_one(self, index: str, gpu: Mapping[str, Any]) -> None:
+        # Of a counter that is there before its first error, Prometheus sees the first one too.
+        self._errors.labels(index)
         for kind in ("total", "free", "used"):
             _set(self._memory, gpu.get(f"memory_{kind}_bytes"), index, kind)
         _set(self._memory, gpu.get("own_memory_bytes"), index, "own")

@@ -1,7 +1,8 @@
 """How the node writes its log: JSON lines for machines, colour for a terminal, always on standard error.
 
 Owns the structlog and standard library set-up and the rule that no secret reaches a log line. Owns no event
-names: those belong to the rooms that log.
+names: those belong to the rooms that log. A line into systemd's journal begins with its priority, as
+sd-daemon(3) has it, so that ``journalctl -p warning`` finds what an operator should look at.
 """
 
 import logging
@@ -32,7 +33,17 @@ _HEX_32_BYTES: Final = re.compile(r"(?<![0-9a-fA-F])(0x)?[0-9a-fA-F]{64}(?![0-9a
 # user:password@host, as in the address of a paid RPC endpoint
 _URL_CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# A transaction's intent begins with the job that it is for, e.g. j17:submit.
+_JOB_OF_INTENT: Final = re.compile(r"([jh][0-9]{1,20}):")
 _MAX_DEPTH: Final = 8
+_PRIORITIES: Final = (
+    (logging.CRITICAL, 2),
+    (logging.ERROR, 3),
+    (logging.WARNING, 4),
+    (logging.INFO, 6),
+    (logging.NOTSET, 7),
+)
+"""The least level of the standard library for each priority of syslog(3)."""
 
 
 def configure_logging(mode: LogMode = "auto", level: str = "info", stream: TextIO | None = None) -> None:
@@ -51,22 +62,11 @@ def configure_logging(mode: LogMode = "auto", level: str = "info", stream: TextI
     out = stream or sys.stderr
     as_json = mode == "json" or (mode == "auto" and not _is_terminal(out))
 
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    ]
     handler = logging.StreamHandler(out)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderers(as_json=as_json, colours=_wants_colour(out)),
-            ],
-        )
+        json_formatter(for_journal=_is_journal(out))
+        if as_json
+        else _console_formatter(colours=_wants_colour(out))
     )
     root = logging.getLogger()
     root.handlers = [handler]
@@ -74,7 +74,7 @@ def configure_logging(mode: LogMode = "auto", level: str = "info", stream: TextI
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared,
+            *_SHARED,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -91,6 +91,39 @@ def set_level(level: str) -> None:
     logging.getLogger("hypercorn.error").setLevel(max(logging.WARNING, number))
 
 
+def json_formatter(*, for_journal: bool = False) -> logging.Formatter:
+    """Return what writes each record as one JSON object in one line, without secrets.
+
+    Keys: ``timestamp`` (UTC, ISO 8601), ``level``, ``event``, ``logger``, and what the room told.
+    ``for_journal`` puts the priority before it, which the journal takes off again.
+    """
+    formatter = _JournalFormatter if for_journal else structlog.stdlib.ProcessorFormatter
+    return formatter(
+        foreign_pre_chain=_FOREIGN, processors=[*_CLEANING, structlog.processors.JSONRenderer(default=str)]
+    )
+
+
+def _console_formatter(*, colours: bool) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_FOREIGN, processors=[*_CLEANING, escape_control, console_renderer(colours=colours)]
+    )
+
+
+def console_renderer(*, colours: bool) -> structlog.dev.ConsoleRenderer:
+    """Return what writes an event for people; control characters must have been escaped before."""
+    return structlog.dev.ConsoleRenderer(
+        colors=colours, exception_formatter=structlog.dev.plain_traceback, pad_event_to=28
+    )
+
+
+def name_job(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the ``job_id`` that the intent of a transaction begins with, also after a restart."""
+    found = _JOB_OF_INTENT.match(str(event.get("intent", "")))
+    if found is not None:
+        event.setdefault("job_id", found[1])
+    return event
+
+
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace secrets in an event by ``[redacted]``: by key name, by the value's shape, at any depth."""
     return {key: _clean(key, value, 0) for key, value in event.items()}
@@ -99,32 +132,32 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 def escape_control(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Write control characters as escapes: text from the chain must not move the cursor of a terminal."""
     return {
-        key: _CONTROL.sub(_escaped, value) if isinstance(value, str) and key != "exception" else value
+        key: _CONTROL.sub(_escaped, value) if isinstance(value, str) else value
         for key, value in event.items()
     }
 
 
-def _renderers(*, as_json: bool, colours: bool) -> list[Processor]:
-    if as_json:
-        return [
-            structlog.processors.format_exc_info,
-            redact,
-            structlog.processors.EventRenamer("event"),
-            structlog.processors.JSONRenderer(default=str),
-        ]
-    return [
-        structlog.processors.format_exc_info,
-        redact,
-        escape_control,
-        structlog.dev.ConsoleRenderer(
-            colors=colours, exception_formatter=structlog.dev.plain_traceback, pad_event_to=28
-        ),
-    ]
+class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
+    """Puts the priority before the line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return ``<6>{...}``."""
+        priority = next(number for least, number in _PRIORITIES if record.levelno >= least)
+        return f"<{priority}>{super().format(record)}"
 
 
 def _is_terminal(stream: TextIO) -> bool:
     # Under systemd standard error is the journal's socket, whatever a wrapper says about it.
     return stream.isatty() and "JOURNAL_STREAM" not in os.environ
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether the stream is what JOURNAL_STREAM names (``device:inode``), as systemd.exec(5) says."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
 def _wants_colour(stream: TextIO) -> bool:
@@ -161,3 +194,19 @@ def _is_secret(key: str, value: object) -> bool:
 
 def _escaped(match: re.Match[str]) -> str:
     return f"\\x{ord(match[0]):02x}"
+
+
+_SHARED: Final[list[Processor]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+    name_job,
+]
+_FOREIGN: Final[list[Processor]] = [*_SHARED, structlog.stdlib.ExtraAdder()]
+_CLEANING: Final[list[Processor]] = [
+    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+    structlog.processors.format_exc_info,
+    redact,
+]

@@ -2,22 +2,40 @@
 
 Counters and histograms are moved by the room that does the work. Gauges that only mirror the node's present
 state are set from the status snapshot when they are read, so they cannot go stale. No job, deal or wallet is
-ever a label. Prometheus keeps floats: amounts in wei lose digits beyond the 15th, the journal does not.
+ever a label. Amounts are in wei, the only unit of a token that holds for every token: whole tokens would need
+its decimals. Prometheus keeps floats, which lose digits beyond the 15th; the journal does not.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import choose_encoder
 
 from node.observe.gpu_metrics import GpuGauges
 from node.observe.ipfs_metrics import IpfsMetrics
+from node.observe.operation_metrics import OperationGauges
 
 _LABEL: Final = re.compile(r"[a-z0-9_]{1,40}")
 _MAX_LABEL_VALUES: Final = 40
 _RATIOS: Final = (0.25, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 4)
+_JOURNAL_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_KNOWN: Final = {
+    "phase": ("paid", "failed", "rejected", "unpaid", "lapsed", "refused"),
+    "status": ("mined", "reverted", "refused"),
+    "by": ("by_hand", "another_node"),
+    "outcome": ("stored", "read", "refused", "failed"),
+    "kind": ("timeout", "unreachable", "rate_limited", "bad_reply"),
+}
+"""What is exposed as 0 from the start: of a counter that begins with 1, Prometheus does not see the first."""
 _SECONDS: Final = (0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
 
 
@@ -25,6 +43,8 @@ class Metrics:
     """One registry and everything in it. A test makes its own."""
 
     def __init__(self, version: str) -> None:
+        # The moment at which a counter began is a series more for each of them that nothing here reads.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry: Final = CollectorRegistry(auto_describe=True)
         self._label_values: Final[dict[str, set[str]]] = {}
         ProcessCollector(namespace="sdv_node", registry=self.registry)
@@ -47,7 +67,18 @@ class Metrics:
             registry=self.registry,
             buckets=_RATIOS,
         )
+        self._steps = self._counter(
+            "render_steps_total", "Steps of the pipeline that were computed.", "stage"
+        )
         self._publish = self._histogram("publish_seconds", "Time to publish one result.")
+        self._load = self._histogram("worker_load_seconds", "Time until a worker has its models loaded.")
+        self._journal = Histogram(
+            "journal_transaction_seconds",
+            "Time of one transaction of the journal on its disk, readings included.",
+            namespace="sdv_node",
+            registry=self.registry,
+            buckets=_JOURNAL_SECONDS,
+        )
         self._copies = self._counter("copies_total", "Tries to keep or read a result, by outcome.", "outcome")
         self._rpc_errors = self._counter("rpc_errors_total", "Calls an RPC endpoint failed, by kind.", "kind")
         self._worker_restarts = self._counter("worker_restarts_total", "Workers replaced.")
@@ -58,7 +89,9 @@ class Metrics:
         self._cases = self._counter("mediation_cases_total", "Disputes of others that ended here.", "outcome")
         self._jobs_in_phase = self._gauge("jobs_in_phase", "Jobs now in this phase.", "phase")
         self._head_block = self._gauge("head_block", "Newest block seen.")
-        self._head_seen = self._gauge("head_seen_timestamp_seconds", "When the newest block was seen.")
+        self._head_seen = self._gauge(
+            "head_seen_timestamp_seconds", "Time of the newest block that was seen."
+        )
         self._cursor_block = self._gauge("cursor_block", "Last block whose logs are in the journal.")
         self._rpc_up = self._gauge("rpc_up", "1 if an RPC endpoint answers.")
         self._endpoint_up = self._gauge("rpc_endpoint_up", "1 if this endpoint may be used.", "endpoint")
@@ -74,7 +107,17 @@ class Metrics:
         self._disk_free = self._gauge("disk_free_bytes", "Free space where results are kept.")
         self._gpus = GpuGauges(self.registry)
         self._ipfs = IpfsMetrics(self.registry)
+        self._operation = OperationGauges(self.registry)
         self.gpu_errors = self._gpus.errors
+        for counter, label in (
+            (self._jobs_finished, "phase"),
+            (self._transactions, "status"),
+            (self._foreign, "by"),
+            (self._copies, "outcome"),
+            (self._rpc_errors, "kind"),
+        ):
+            for value in _KNOWN[label]:
+                counter.labels(self._bounded(label, value))
 
     def offer_seen(self) -> None:
         """Count an offer decoded from the market."""
@@ -111,6 +154,18 @@ class Metrics:
     def rendered(self, stage: str, seconds: float) -> None:
         """Record how long one stage of one job took."""
         self._render.labels(self._bounded("stage", stage)).observe(seconds)
+
+    def stepped(self, stage: str, steps: int) -> None:
+        """Count steps of one stage of one job that were computed."""
+        self._steps.labels(self._bounded("stage", stage)).inc(steps)
+
+    def worker_loaded(self, seconds: float) -> None:
+        """Record how long a worker took to load its models."""
+        self._load.observe(seconds)
+
+    def journal_written(self, seconds: float) -> None:
+        """Record how long one transaction of the journal took; may be called from any thread."""
+        self._journal.observe(seconds)
 
     def taken(self, expected_s: float, taken_s: float) -> None:
         """Record how a job's rendering time compares with what was expected of it."""
@@ -166,6 +221,7 @@ class Metrics:
             self._jobs_in_phase.labels(self._bounded("phase", str(phase))).inc(float(count))
         self._gpus.mirror(status)
         self._ipfs.mirror(_part(status, "ipfs"))
+        self._operation.mirror(status)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Return the text of all metrics and its content type, in the format ``accept`` asks for."""

@@ -71,6 +71,7 @@ class WorkerPool:
         clock: Clock | None = None,
         places: Sequence[Place] = (Place(),),
         on_death: Callable[[Cause], None] = lambda _: None,
+        on_load: Callable[[float], None] = lambda _: None,
         barred: Callable[[Place], str | None] = lambda _: None,
     ) -> None:
         if not is_fake(profile):
@@ -80,6 +81,7 @@ class WorkerPool:
         self._settings = settings or WorkerSettings()
         self._clock = clock or SystemClock()
         self._on_death = on_death
+        self._on_load = on_load
         self._barred = barred
         self._slots = [
             Slot(place, self._hire, self._settings, self._clock, self._hand_out) for place in places
@@ -192,6 +194,12 @@ class WorkerPool:
         return "; ".join(slot.problem for slot in self._slots if slot.problem) or None
 
     async def _hire(self, place: Place) -> Worker:
+        began = self._clock.monotonic()
+        worker = await self._start(place)
+        self._on_load(self._clock.monotonic() - began)
+        return worker
+
+    async def _start(self, place: Place) -> Worker:
         if place.standalone is not None:
             return await RemoteWorker.connect(place.standalone, self._profile, self._settings, self._clock)
         return await SpawnedWorker.start(

@@ -43,7 +43,7 @@ def disk(monkeypatch):
 
 async def test_a_write_waits_until_there_is_room_and_is_then_done_once(database, disk):
     told = []
-    database.on_waiting = told.append
+    database.listen(told.append)
     writing = asyncio.create_task(database.run(disk.insert))
     while disk.refused < 3:
         await asyncio.sleep(0.01)
@@ -57,7 +57,7 @@ async def test_a_write_waits_until_there_is_room_and_is_then_done_once(database,
 
 async def test_a_write_that_waits_can_be_given_up(database, disk):
     told = []
-    database.on_waiting = told.append
+    database.listen(told.append)
     writing = asyncio.create_task(database.run(disk.insert))
     while not disk.refused:
         await asyncio.sleep(0.01)

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 
 import pytest
 import structlog
@@ -19,13 +20,8 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def _restore():
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+def _restore(restored_logging):
+    pass
 
 
 def lines(out: io.StringIO) -> list[dict]:
@@ -70,6 +66,29 @@ def test_under_systemd_it_is_json_even_if_the_stream_looks_like_a_terminal(monke
     configure_logging("auto", "info", out)
     structlog.get_logger().info("job_paid")
     assert lines(out)[0]["event"] == "job_paid"
+
+
+def test_a_line_into_the_journal_begins_with_its_priority(monkeypatch, tmp_path):
+    with (tmp_path / "journal").open("w") as journal, (tmp_path / "other").open("w") as other:
+        found = os.fstat(journal.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        for out in (journal, other):
+            configure_logging("auto", "debug", out)
+            for level in ("debug", "info", "warning", "error", "critical"):
+                getattr(structlog.get_logger(), level)("said")
+            logging.getLogger("aiohttp").warning("said")
+    written = (tmp_path / "journal").read_text().splitlines()
+    assert [line[:3] for line in written] == ["<7>", "<6>", "<4>", "<3>", "<2>", "<4>"]
+    assert all(json.loads(line[3:])["event"] == "said" for line in written)
+    assert all(json.loads(line) for line in (tmp_path / "other").read_text().splitlines())
+
+
+def test_a_line_about_a_transaction_names_the_job_that_it_is_for():
+    out = io.StringIO()
+    configure_logging("json", "info", out)
+    for intent in ("j17:submit", "h3:claim.1", "approve", "jx:submit"):
+        structlog.get_logger().info("tx_mined", intent=intent)
+    assert [line.get("job_id") for line in lines(out)] == ["j17", "h3", None, None]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +153,8 @@ def test_text_from_the_chain_cannot_write_escape_sequences_to_a_terminal():
     out = io.StringIO()
     configure_logging("console", "info", out)
     structlog.get_logger().info("offer_refused", prompt="a\x1b[2Jb\x9bc\rd")
+    structlog.get_logger().error("failed", exc_info=ValueError("a\x1b[2Jb"))
+    assert "ValueError: a\\x1b[2Jb" in out.getvalue()
     assert not set(out.getvalue()) & {"\x1b", "\x9b", "\r"}
 
 

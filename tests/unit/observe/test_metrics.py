@@ -94,7 +94,8 @@ def test_gauges_follow_the_status_and_forget_what_is_gone():
     metrics.mirror(source.status())
     now = samples(metrics)
     assert ("sdv_node_jobs_in_phase", frozenset({("phase", "agreed")})) not in now
-    assert not [name for name, _ in now if name.startswith("sdv_node_gpu_")]
+    left = {name for name, _ in now if name.startswith("sdv_node_gpu_")}
+    assert left == {"sdv_node_gpu_xid_errors_total"}, "a counter must not begin anew with its GPU"
     assert value(metrics, "sdv_node_gpus") == 0
     assert str(value(metrics, "sdv_node_head_block")) == "nan"
 
@@ -167,7 +168,7 @@ def test_no_job_deal_or_wallet_is_a_label():
     metrics.mirror(source.status())
     labels = {name for _, pairs in samples(metrics) for name, _ in pairs}
     of_jobs = {"reason", "phase", "status", "stage", "kind", "le"}
-    assert labels <= of_jobs | {"version", "endpoint", "gpu", "clock", "cause", "state"}
+    assert labels <= of_jobs | {"version", "endpoint", "gpu", "clock", "cause", "state", "by", "outcome"}
 
 
 def test_each_endpoint_has_its_own_gauge_and_one_that_is_gone_has_none():
