@@ -212,6 +212,8 @@ class HttpSection(Section):
     port: Annotated[int, Field(ge=0, le=65535)]
     public_url: OptionalUrl
     public_gateway: OptionalUrl
+    local_user: Literal["trust", "token"]
+    public_metrics: bool
 
 
 class Config(Section):

@@ -30,6 +30,8 @@ from node.observe.systemd import Notifier, feed_watchdog
 from node.publisher.gateway import gateway_routes
 from node.types import Address, Wei
 from node.web.app import build_app, listen, serve_on
+from node.web.callers import Callers
+from node.web.token_file import FILE_NAME, TokenFile
 from node.worker.pool import WorkerPool
 
 GAUGES_EVERY_S = 10.0
@@ -234,11 +236,20 @@ class _Run:
 
     def _web(self) -> Any:
         node = self._node
-        public = urlsplit(node.config.http.public_url).hostname
+        settings = node.config.http
+        public = urlsplit(settings.public_url).hostname
+        token = TokenFile(node.directory / FILE_NAME)
+        token.ensure()
         return build_app(
             node.snapshot,
             gateway_routes(node.store),
             node.metrics,
             node.health,
+            callers=Callers(
+                token,
+                trust_local_user=settings.local_user == "trust",
+                own_origins=(settings.public_url,) if settings.public_url else (),
+            ),
+            public_metrics=settings.public_metrics,
             allowed_hosts=(public,) if public else (),
         )

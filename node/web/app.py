@@ -1,7 +1,7 @@
 """The node's web application: health, metrics, JSON, live events, published content and one page.
 
-Owns the routes and their answers. What they show comes from the engine through StatusSource; published
-content comes from the routes handed in. Nothing here changes the node.
+Owns the table of routes and their answers. What they show comes from the engine through StatusSource;
+published content and further operations are handed in.
 """
 
 import re
@@ -22,8 +22,12 @@ from node.journal.ledger_rows import JobFilter
 from node.observe.health import Health, HealthReport
 from node.observe.metrics import Metrics
 from node.types import Address
+from node.web.callers import Callers, is_operator
+from node.web.door import ContentDoor, Door
 from node.web.events import EventStreams
 from node.web.guard import Guard
+from node.web.public_view import public_job, public_status
+from node.web.routes import Access, Content, Operation, by_path, everything
 from node.web.server import Listener, listen, serve, serve_on
 from node.web.status import StatusSource, wire
 
@@ -52,28 +56,31 @@ def build_app(
     metrics: Metrics,
     health: Health,
     *,
+    callers: Callers,
+    more: Sequence[Operation] = (),
+    public_metrics: bool = False,
     allowed_hosts: Iterable[str] = (),
     max_event_clients: int = 64,
 ) -> Starlette:
-    """Return the application. ``allowed_hosts`` are the names, without port, this node is reached under."""
+    """Return the application. ``allowed_hosts`` are the names, without port, this node is reached under.
+
+    ``callers`` tells the operator from strangers; ``more`` are operations of others. Raises ValueError if an
+    operation stands in the table twice or a route has no access class.
+    """
     pages = _Pages(source, metrics, health, EventStreams(source, max_clients=max_event_clients))
+    table = (*pages.table(public_metrics=public_metrics), *more)
+    content = Content(gateway)
     app = Starlette(
         routes=[
-            Route("/livez", pages.livez),
-            Route("/readyz", pages.readyz),
-            Route("/metrics", pages.metrics),
-            Route("/api/v1/status", pages.status),
-            Route("/api/v1/jobs", pages.jobs),
-            Route("/api/v1/jobs/{job_id}", pages.job),
-            Route("/api/v1/events", pages.events),
-            *gateway,
-            Route("/", pages.page),
-            Route("/static/{name}", pages.static),
+            *(Route(path, Door(methods, callers)) for path, methods in by_path(table).items()),
+            *(Route(route.path, ContentDoor(route)) for route in content.routes),
         ],
         middleware=[Middleware(Guard, allowed_hosts=tuple(allowed_hosts))],
         exception_handlers={HTTPException: _http_error, Exception: _internal_error},
     )
+    everything(app.routes)
     app.state.streams = pages.streams
+    app.state.table = table
     return app
 
 
@@ -86,6 +93,21 @@ class _Pages:
         folder = resources.files("node.web") / "static"
         self._files: Final = {name: (folder / name).read_bytes() for name in _STATIC}
 
+    def table(self, *, public_metrics: bool) -> tuple[Operation, ...]:
+        """Return what this application answers by itself."""
+        metrics = Access.PUBLIC if public_metrics else Access.OPERATOR
+        return (
+            Operation("/livez", Access.PUBLIC, self.livez, "Whether the process works"),
+            Operation("/readyz", Access.PUBLIC, self.readyz, "Whether the node can do its work"),
+            Operation("/metrics", metrics, self.metrics, "Metrics for Prometheus"),
+            Operation("/api/v1/status", Access.SHARED, self.status, "The node's state"),
+            Operation("/api/v1/jobs", Access.OPERATOR, self.jobs, "Jobs, newest first"),
+            Operation("/api/v1/jobs/{job_id}", Access.SHARED, self.job, "One job"),
+            Operation("/api/v1/events", Access.OPERATOR, self.events, "Changes as server-sent events"),
+            Operation("/", Access.PUBLIC, self.page, "The dashboard's page, which holds no data"),
+            Operation("/static/{name}", Access.PUBLIC, self.static, "The dashboard's scripts and styles"),
+        )
+
     async def livez(self, _request: Request) -> Response:
         return _health(self._health.live())
 
@@ -97,8 +119,9 @@ class _Pages:
         body, content_type = self._metrics.exposition(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type})
 
-    async def status(self, _request: Request) -> Response:
-        return JSONResponse(wire(self._source.status()))
+    async def status(self, request: Request) -> Response:
+        status = self._source.status()
+        return JSONResponse(wire(status if is_operator(request) else public_status(status)))
 
     async def jobs(self, request: Request) -> Response:
         limit = _limit(request.query_params.get("limit"))
@@ -114,7 +137,7 @@ class _Pages:
         job = await self._source.job(job_id) if _JOB_ID.fullmatch(job_id) else None
         if job is None:
             raise HTTPException(404, "this node knows no job of that id")
-        return JSONResponse(wire(job))
+        return JSONResponse(wire(job if is_operator(request) else public_job(job)))
 
     async def events(self, _request: Request) -> Response:
         return self.streams.response()

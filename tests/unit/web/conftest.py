@@ -1,6 +1,7 @@
 """The application with a behaving engine behind it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from starlette.routing import Route
 from node.observe.health import Health
 from node.observe.metrics import Metrics
 from node.web.app import build_app
+from node.web.callers import Callers
+from node.web.token_file import FILE_NAME, TokenFile
 from tests.fakes.clock import FakeClock
 from tests.fakes.status_source import FakeStatusSource
 
@@ -32,13 +35,21 @@ def health(clock: FakeClock) -> Health:
 
 
 @pytest.fixture
-def make_app(source: FakeStatusSource, health: Health) -> Callable[..., Starlette]:
+def token(tmp_path: Path) -> TokenFile:
+    file = TokenFile(tmp_path / FILE_NAME)
+    file.ensure()
+    return file
+
+
+@pytest.fixture
+def make_app(source: FakeStatusSource, health: Health, token: TokenFile) -> Callable[..., Starlette]:
     async def content(request: Request) -> Response:
         return PlainTextResponse(request.path_params["path"])
 
     def make(**options: Any) -> Starlette:
-        gateway = [Route("/ipfs/{path:path}", content)]
-        return build_app(source, gateway, Metrics("0.1.0"), health, **options)
+        gateway = [Route("/ipfs/{path:path}", content, methods=["GET", "OPTIONS"])]
+        known: dict[str, Any] = {"callers": Callers(token, is_own_process=lambda *_: True)}
+        return build_app(source, gateway, Metrics("0.1.0"), health, **(known | options))
 
     return make
 
