@@ -29,6 +29,7 @@ from node.web.guard import Guard
 from node.web.public_view import public_job, public_status
 from node.web.routes import Access, Content, Operation, by_path, everything
 from node.web.server import Listener, listen, serve, serve_on
+from node.web.signing_in import SigningIn
 from node.web.status import StatusSource, wire
 
 __all__ = ["Listener", "StatusSource", "build_app", "listen", "serve", "serve_on"]
@@ -57,6 +58,7 @@ def build_app(
     health: Health,
     *,
     callers: Callers,
+    signing_in: SigningIn,
     more: Sequence[Operation] = (),
     public_metrics: bool = False,
     allowed_hosts: Iterable[str] = (),
@@ -67,8 +69,8 @@ def build_app(
     ``callers`` tells the operator from strangers; ``more`` are operations of others. Raises ValueError if an
     operation stands in the table twice or a route has no access class.
     """
-    pages = _Pages(source, metrics, health, EventStreams(source, max_clients=max_event_clients))
-    table = (*pages.table(public_metrics=public_metrics), *more)
+    pages = _Pages(source, metrics, health, EventStreams(source, max_clients=max_event_clients), signing_in)
+    table = (*pages.table(public_metrics=public_metrics), *signing_in.table(), *more)
     content = Content(gateway)
     app = Starlette(
         routes=[
@@ -85,7 +87,15 @@ def build_app(
 
 
 class _Pages:
-    def __init__(self, source: StatusSource, metrics: Metrics, health: Health, streams: EventStreams) -> None:
+    def __init__(
+        self,
+        source: StatusSource,
+        metrics: Metrics,
+        health: Health,
+        streams: EventStreams,
+        signing_in: SigningIn,
+    ) -> None:
+        self._signing_in: Final = signing_in
         self._source: Final = source
         self._metrics: Final = metrics
         self._health: Final = health
@@ -142,7 +152,9 @@ class _Pages:
     async def events(self, _request: Request) -> Response:
         return self.streams.response()
 
-    async def page(self, _request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
+        if "token" in request.query_params:
+            return self._signing_in.by_address(request)
         return Response(self._files["index.html"], media_type=_STATIC["index.html"])
 
     async def static(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ page's script is told by its browser's headers.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from node.web.local_user import Endpoint, is_own_process, plain_address
+from node.web.sessions import Sessions, session_of
 from node.web.token_file import TokenFile
 
 _PROXIES: Final = ("forwarded", "via", "x-real-ip", "x-forwarded-")
@@ -29,6 +31,8 @@ class Caller:
 
     operator: bool
     problem: str | None = None
+    still: Callable[[], bool] = lambda: True
+    """Whether the credential is worth something still, for answers that go on for long."""
 
 
 STRANGER: Final = Caller(operator=False)
@@ -45,12 +49,14 @@ class Callers:
     def __init__(
         self,
         token: TokenFile,
+        sessions: Sessions,
         *,
         trust_local_user: bool = True,
         own_origins: Iterable[str] = (),
         is_own_process: Callable[[Endpoint, Endpoint], bool] = is_own_process,
     ) -> None:
         self._token: Final = token
+        self._sessions: Final = sessions
         self._trust_local_user: Final = trust_local_user
         self._own_origins: Final = frozenset(origin(url) for url in own_origins)
         self._is_own_process: Final = is_own_process
@@ -61,6 +67,9 @@ class Callers:
         shown = headers.getlist("authorization")
         if shown:
             return self._bearer(shown)
+        session = session_of(headers)
+        if session is not None and self._sessions.holds(session):
+            return Caller(operator=True, still=partial(self._sessions.holds, session))
         if self._trust_local_user and self._is_local_user(scope, headers):
             return OPERATOR
         return STRANGER
@@ -82,7 +91,7 @@ class Callers:
         if len(shown) > 1 or scheme.lower() != "bearer":
             return Caller(operator=False, problem="the Authorization header must be Bearer and the token")
         if self._token.matches(token.strip()):
-            return OPERATOR
+            return Caller(operator=True, still=partial(self._token.matches, token.strip()))
         return Caller(operator=False, problem="this is not the node's token: sdv-node dashboard tells it")
 
     def _is_local_user(self, scope: Scope, headers: Headers) -> bool:

@@ -6,9 +6,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from node.web.callers import Caller, Callers, remember
+from node.web.callers import OPERATOR, Caller, Callers, remember
 from node.web.routes import Access, Operation
 
 _REALM: Final = 'Bearer realm="sdv-node operator"'
@@ -26,19 +26,39 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or let the endpoint answer."""
         request = Request(scope, receive, send)
-        response = await self._answer(request)
-        await response(scope, receive, send)
+        caller = OPERATOR
 
-    async def _answer(self, request: Request) -> Response:
+        async def send_while_allowed(message: Message) -> None:
+            if message.get("more_body") and not caller.still():
+                # Live events go on for days: they end with the token or the session that opened them.
+                raise ConnectionAbortedError("the credential is not worth anything any more")
+            await send(message)
+
         operation = self._operations.get(request.method)
+        if operation is not None and operation.access is not Access.PUBLIC:
+            caller = self._callers.look(scope)
+        response = await self._answer(request, operation, caller)
+        await response(scope, receive, send_while_allowed)
+
+    async def _answer(self, request: Request, operation: Operation | None, caller: Caller) -> Response:
         if operation is None:
             return not_allowed(request.method, self._operations)
+        if operation.changes and (refusal := self._unsafe(request)) is not None:
+            return refusal
         if operation.access is not Access.PUBLIC:
-            caller = self._callers.look(request.scope)
             if caller.problem or (operation.access is Access.OPERATOR and not caller.operator):
                 return unauthorised(caller)
             remember(request.scope, caller)
         return await operation.endpoint(request)
+
+    def _unsafe(self, request: Request) -> Response | None:
+        """Refuse what a foreign page's script or form could have sent with the operator's own cookie."""
+        if self._callers.is_foreign_page(request.headers):
+            return JSONResponse({"error": "a page of another address may not change anything here"}, 403)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if request.method == "POST" and kind != "application/json":
+            return JSONResponse({"error": "send JSON with Content-Type: application/json"}, 415)
+        return None
 
 
 class ContentDoor:

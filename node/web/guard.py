@@ -13,6 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from node.web.bodies import MAX_BODY_BYTES, too_large
+
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -50,7 +52,11 @@ class Guard:
         await (refusal or self._app)(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope, path: str) -> JSONResponse | None:
-        host = Headers(scope=scope).get("host", "")
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
+            return JSONResponse({"error": too_large().detail}, 413, {"Connection": "close"})
+        host = headers.get("host", "")
         if path.startswith(_ANY_NAME) or self._is_ours(host):
             return None
         return JSONResponse(

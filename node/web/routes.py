@@ -43,6 +43,11 @@ class Operation:
     method: str = "GET"
 
     @property
+    def changes(self) -> bool:
+        """Whether it changes anything."""
+        return self.method != "GET"
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """The methods that it answers."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)

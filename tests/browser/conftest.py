@@ -20,6 +20,8 @@ from node.publisher.gateway import gateway_routes
 from node.publisher.unixfs import import_path
 from node.web.app import Listener, build_app, listen, serve_on
 from node.web.callers import Callers
+from node.web.sessions import Sessions
+from node.web.signing_in import SigningIn
 from node.web.token_file import FILE_NAME, TokenFile
 from tests.fakes.status_source import FakeStatusSource
 
@@ -101,7 +103,15 @@ async def node(published: Published, tmp_path: Path) -> AsyncIterator[ServedNode
     health.started()
     token = TokenFile(tmp_path / FILE_NAME)
     token.ensure()
-    app = build_app(source, gateway_routes(store), Metrics("0.1.0"), health, callers=Callers(token))
+    sessions = Sessions(token, SystemClock())
+    app = build_app(
+        source,
+        gateway_routes(store),
+        Metrics("0.1.0"),
+        health,
+        callers=Callers(token, sessions),
+        signing_in=SigningIn(sessions),
+    )
     listener = listen("127.0.0.1", 0)
     shutdown = asyncio.Event()
     serving = asyncio.create_task(serve_on(app, listener, shutdown))

@@ -1,6 +1,7 @@
 """The application with a behaving engine behind it."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from node.observe.health import Health
 from node.observe.metrics import Metrics
 from node.web.app import build_app
 from node.web.callers import Callers
+from node.web.control import Orders
+from node.web.sessions import Sessions
+from node.web.signing_in import SigningIn
 from node.web.token_file import FILE_NAME, TokenFile
 from tests.fakes.clock import FakeClock
 from tests.fakes.status_source import FakeStatusSource
@@ -42,13 +46,42 @@ def token(tmp_path: Path) -> TokenFile:
 
 
 @pytest.fixture
-def make_app(source: FakeStatusSource, health: Health, token: TokenFile) -> Callable[..., Starlette]:
+def sessions(token: TokenFile, clock: FakeClock) -> Sessions:
+    return Sessions(token, clock)
+
+
+@pytest.fixture
+def given() -> list[str]:
+    """The orders that were obeyed."""
+    return []
+
+
+@pytest.fixture
+def orders(given: list[str]) -> Orders:
+    async def order(name: str) -> dict[str, Any]:
+        given.append(name)
+        return {"draining": name == "drain", "undelivered": 0}
+
+    async def offer() -> bytes:
+        return b'{"version":1}'
+
+    return Orders(partial(order, "drain"), partial(order, "resume"), offer)
+
+
+@pytest.fixture
+def make_app(
+    source: FakeStatusSource, health: Health, token: TokenFile, sessions: Sessions, orders: Orders
+) -> Callable[..., Starlette]:
     async def content(request: Request) -> Response:
         return PlainTextResponse(request.path_params["path"])
 
     def make(**options: Any) -> Starlette:
         gateway = [Route("/ipfs/{path:path}", content, methods=["GET", "OPTIONS"])]
-        known: dict[str, Any] = {"callers": Callers(token, is_own_process=lambda *_: True)}
+        known: dict[str, Any] = {
+            "callers": Callers(token, sessions, is_own_process=lambda *_: True),
+            "signing_in": SigningIn(sessions),
+            "more": orders.table(),
+        }
         return build_app(source, gateway, Metrics("0.1.0"), health, **(known | options))
 
     return make

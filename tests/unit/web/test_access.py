@@ -7,19 +7,19 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from node.web.app import build_app
 from node.web.callers import Callers
-from node.web.routes import Access, Operation, everything
+from node.web.routes import Access, Content, Operation, everything
 from tests.fakes.http_reader import ask
 
-SECRETS = ("gas_wei", "free_bytes", "endpoints", "requester", "timeline", "a red fox")
+JSON = "application/json"
+SECRETS = (str(412 << 30), str(10**18 // 4), "rpc.example.org", "GPU-0", "0x" + "f3" * 20, "a red fox")
 
 
 @pytest.fixture
-def strange(make_app, token, source):
+def strange(make_app, token, sessions, source):
     """The application as strangers reach it: nobody is of the node's own user."""
     source.add_job("a red fox")
-    return make_app(callers=Callers(token, is_own_process=lambda *_: False))
+    return make_app(callers=Callers(token, sessions, is_own_process=lambda *_: False))
 
 
 def operations(app):
@@ -32,7 +32,7 @@ def bearer(token):
 
 async def test_a_stranger_gets_no_data_of_the_operators_from_any_operation(strange):
     for operation, path in operations(strange):
-        answer = await ask(strange, path, operation.method)
+        answer = await ask(strange, path, operation.method, content_type=JSON)
         if operation.access is Access.OPERATOR:
             assert answer.status == 401, path
             assert answer.headers["www-authenticate"] == 'Bearer realm="sdv-node operator"'
@@ -47,7 +47,7 @@ async def test_a_wrong_token_opens_nothing_and_is_said_to_be_wrong(strange, toke
         for shown in (f"Bearer {old}", "Bearer x", "Bearer", f"Basic {token.read()}"):
             if operation.access is Access.PUBLIC:
                 continue
-            answer = await ask(strange, path, operation.method, authorization=shown)
+            answer = await ask(strange, path, operation.method, authorization=shown, content_type=JSON)
             assert answer.status == 401, (path, shown)
             assert 'error="invalid_token"' in answer.headers["www-authenticate"]
             assert old not in answer.body.decode()
@@ -60,8 +60,8 @@ async def test_the_token_opens_everything_from_anywhere(strange, token):
     assert (await ask(strange, "/metrics", authorization=bearer(token))).status == 200
 
 
-async def test_metrics_are_everybodys_once_that_is_set(make_app, token):
-    app = make_app(callers=Callers(token, is_own_process=lambda *_: False), public_metrics=True)
+async def test_metrics_are_everybodys_once_that_is_set(make_app, token, sessions):
+    app = make_app(callers=Callers(token, sessions, is_own_process=lambda *_: False), public_metrics=True)
     assert (await ask(app, "/metrics")).status == 200
 
 
@@ -114,13 +114,13 @@ async def test_the_nodes_own_user_needs_no_token_on_this_machine(make_app, host)
     assert (await ask(make_app(), "/api/v1/jobs", host=host, sec_fetch_site="none")).status == 200
 
 
-async def test_the_nodes_own_user_needs_the_token_too_where_that_is_set(make_app, token):
-    app = make_app(callers=Callers(token, trust_local_user=False, is_own_process=lambda *_: True))
+async def test_the_nodes_own_user_needs_the_token_too_where_that_is_set(make_app, token, sessions):
+    app = make_app(callers=Callers(token, sessions, trust_local_user=False, is_own_process=lambda *_: True))
     assert (await ask(app, "/api/v1/jobs")).status == 401
     assert (await ask(app, "/api/v1/jobs", authorization=bearer(token))).status == 200
 
 
-def test_no_route_is_served_without_an_access_class(make_app, source, health, token):
+def test_no_route_is_served_without_an_access_class(make_app):
     async def leak(_request):
         return PlainTextResponse("secret")
 
@@ -129,17 +129,17 @@ def test_no_route_is_served_without_an_access_class(make_app, source, health, to
     with pytest.raises(ValueError, match="no access class"):
         everything([*make_app().routes, Route("/leak", leak)])
     with pytest.raises(ValueError, match="access class"):
-        build_app(source, [Route("/api/v1/leak", leak)], None, health, callers=Callers(token))
+        list(Content([Route("/api/v1/leak", leak)]).routes)
     with pytest.raises(ValueError, match="twice"):
         make_app(more=[Operation("/livez", Access.OPERATOR, leak, "again")])
 
 
-async def test_operations_of_others_are_asked_for_their_class_too(make_app, token):
+async def test_operations_of_others_are_asked_for_their_class_too(make_app, token, sessions):
     async def hours(_request):
         return PlainTextResponse("secret")
 
     app = make_app(
-        callers=Callers(token, is_own_process=lambda *_: False),
+        callers=Callers(token, sessions, is_own_process=lambda *_: False),
         more=[Operation("/api/v1/gpu-hours", Access.OPERATOR, hours, "hours")],
     )
     assert isinstance(app, Starlette)
