@@ -7,7 +7,7 @@ published content and further operations are handed in.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from starlette.applications import Starlette
@@ -22,10 +22,13 @@ from node.journal.ledger_rows import JobFilter
 from node.observe.health import Health, HealthReport
 from node.observe.metrics import Metrics
 from node.types import Address
+from node.web.answers import HealthAnswer, Job, Jobs, PublicJob, PublicStatus, Status
 from node.web.callers import Callers, is_operator
 from node.web.door import ContentDoor, Door
 from node.web.events import EventStreams
 from node.web.guard import Guard
+from node.web.openapi import PATH as OPENAPI
+from node.web.openapi import document
 from node.web.public_view import public_job, public_status
 from node.web.routes import Access, Content, Operation, by_path, everything
 from node.web.server import Listener, listen, serve, serve_on
@@ -39,6 +42,13 @@ DEFAULT_JOBS: Final = 50
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}")
 _SECONDS: Final = re.compile(r"[0-9]{1,11}")
+_JOBS_QUERY: Final = {
+    "limit": f"how many, 1 to {MAX_JOBS}; {DEFAULT_JOBS} without it",
+    "before": "a job_id: older ones than this",
+    "phase": f"one of {', '.join(Phase)}",
+    "requester": "jobs of this account, 0x and 40 hex digits",
+    "since": "seen after this moment, in seconds since the Unix epoch",
+}
 _STATIC: Final = {
     "index.html": "text/html; charset=utf-8",
     "app.css": "text/css; charset=utf-8",
@@ -70,8 +80,15 @@ def build_app(
     operation stands in the table twice or a route has no access class.
     """
     pages = _Pages(source, metrics, health, EventStreams(source, max_clients=max_event_clients), signing_in)
-    table = (*pages.table(public_metrics=public_metrics), *signing_in.table(), *more)
+    own = (*pages.table(public_metrics=public_metrics), *signing_in.table(), *more)
     content = Content(gateway)
+    about: dict[str, Any] = {}
+
+    async def describe(_request: Request) -> Response:
+        return JSONResponse(about)
+
+    table = (*own, Operation(OPENAPI, Access.PUBLIC, describe, "This document"))
+    about |= document(table, content.routes)
     app = Starlette(
         routes=[
             *(Route(path, Door(methods, callers)) for path, methods in by_path(table).items()),
@@ -105,17 +122,63 @@ class _Pages:
 
     def table(self, *, public_metrics: bool) -> tuple[Operation, ...]:
         """Return what this application answers by itself."""
-        metrics = Access.PUBLIC if public_metrics else Access.OPERATOR
+        public, shared, operator = Access.PUBLIC, Access.SHARED, Access.OPERATOR
         return (
-            Operation("/livez", Access.PUBLIC, self.livez, "Whether the process works"),
-            Operation("/readyz", Access.PUBLIC, self.readyz, "Whether the node can do its work"),
-            Operation("/metrics", metrics, self.metrics, "Metrics for Prometheus"),
-            Operation("/api/v1/status", Access.SHARED, self.status, "The node's state"),
-            Operation("/api/v1/jobs", Access.OPERATOR, self.jobs, "Jobs, newest first"),
-            Operation("/api/v1/jobs/{job_id}", Access.SHARED, self.job, "One job"),
-            Operation("/api/v1/events", Access.OPERATOR, self.events, "Changes as server-sent events"),
-            Operation("/", Access.PUBLIC, self.page, "The dashboard's page, which holds no data"),
-            Operation("/static/{name}", Access.PUBLIC, self.static, "The dashboard's scripts and styles"),
+            Operation("/livez", public, self.livez, "Whether it works", answer=HealthAnswer, refusals=(503,)),
+            Operation(
+                "/readyz", public, self.readyz, "Whether it earns", answer=HealthAnswer, refusals=(503,)
+            ),
+            Operation(
+                "/metrics",
+                public if public_metrics else operator,
+                self.metrics,
+                "Metrics for Prometheus",
+                answer="text/plain",
+            ),
+            Operation(
+                "/api/v1/status",
+                shared,
+                self.status,
+                "The node's state",
+                answer=Status,
+                public_answer=PublicStatus,
+            ),
+            Operation(
+                "/api/v1/jobs",
+                operator,
+                self.jobs,
+                "Jobs, newest first",
+                answer=Jobs,
+                query=_JOBS_QUERY,
+                refusals=(400,),
+            ),
+            Operation(
+                "/api/v1/jobs/{job_id}",
+                shared,
+                self.job,
+                "One job",
+                answer=Job,
+                public_answer=PublicJob,
+                refusals=(404,),
+            ),
+            Operation(
+                "/api/v1/events",
+                operator,
+                self.events,
+                "Changes as they come",
+                answer="text/event-stream",
+                refusals=(503,),
+                details="Types status and job, with the data of those routes, and beat when all is quiet.",
+            ),
+            Operation("/", public, self.page, "The dashboard's page", answer="text/html"),
+            Operation(
+                "/static/{name}",
+                public,
+                self.static,
+                "Its scripts and styles",
+                answer="*/*",
+                refusals=(404,),
+            ),
         )
 
     async def livez(self, _request: Request) -> Response:

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from node.web.answers import Drained, Nothing, Offer
 from node.web.bodies import read_object
 from node.web.routes import Access, Operation
 
@@ -25,10 +26,20 @@ class Orders:
     def table(self) -> tuple[Operation, ...]:
         """Return the operations."""
         return (
-            Operation("/api/v1/drain", Access.OPERATOR, _obey(self.drain), "Take no new jobs", "POST"),
-            Operation("/api/v1/resume", Access.OPERATOR, _obey(self.resume), "Take jobs again", "POST"),
-            Operation("/api/v1/offer", Access.PUBLIC, self._offer, "The signed offer document"),
+            self._order("/api/v1/drain", self.drain, "Finish what was agreed, take no new jobs"),
+            self._order("/api/v1/resume", self.resume, "Take jobs again"),
+            Operation(
+                "/api/v1/offer",
+                Access.PUBLIC,
+                self._offer,
+                "The signed offer document, byte for byte as its CID has it",
+                answer=Offer,
+                refusals=(404,),
+            ),
         )
+
+    def _order(self, path: str, order: Order, summary: str) -> Operation:
+        return Operation(path, Access.OPERATOR, _obey(order), summary, "POST", answer=Drained, takes=Nothing)
 
     async def _offer(self, _request: Request) -> Response:
         document = await self.offer()

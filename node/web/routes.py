@@ -4,11 +4,12 @@ The application is built from this table alone, and every operation names its ac
 to serve a path that nobody decided about.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -33,7 +34,10 @@ class Access(StrEnum):
 class Operation:
     """One method of one path. ``endpoint`` asks ``node.web.callers.is_operator`` where access is shared.
 
-    A GET answers HEAD too. ``path`` is Starlette's form, such as ``/api/v1/jobs/{job_id}``.
+    A GET answers HEAD too. ``path`` is Starlette's form, such as ``/api/v1/jobs/{job_id}``. The rest is for
+    the OpenAPI document: ``answer`` is the type of what is answered or a media type, ``public_answer`` what
+    strangers get of a shared operation, ``takes`` the body, ``query`` the parameters with their meaning,
+    ``refusals`` the statuses of its own refusals.
     """
 
     path: str
@@ -41,6 +45,12 @@ class Operation:
     endpoint: Endpoint
     summary: str
     method: str = "GET"
+    answer: type[BaseModel] | str = "application/json"
+    public_answer: type[BaseModel] | None = None
+    takes: type[BaseModel] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    refusals: tuple[int, ...] = ()
+    details: str = ""
 
     @property
     def changes(self) -> bool:

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from node.web.answers import Session, SignIn
 from node.web.bodies import read_object
 from node.web.routes import Access, Operation
 from node.web.sessions import Sessions, give_cookie, session_of, take_cookie
@@ -29,8 +30,20 @@ class SigningIn:
     def table(self) -> tuple[Operation, ...]:
         """Return the operations. Opening is for everybody who has a token to show."""
         return (
-            Operation(PATH, Access.PUBLIC, self.open, "Open a session with the token", "POST"),
-            Operation(PATH, Access.PUBLIC, self.close, "End the session", "DELETE"),
+            Operation(
+                PATH,
+                Access.PUBLIC,
+                self.open,
+                "Open a session with the token",
+                "POST",
+                answer=Session,
+                takes=SignIn,
+                refusals=(401,),
+                details="Answers with a cookie that is HttpOnly and SameSite=Strict.",
+            ),
+            Operation(
+                PATH, Access.PUBLIC, self.close, "End the session", "DELETE", answer=Session, refusals=(403,)
+            ),
         )
 
     async def open(self, request: Request) -> Response:

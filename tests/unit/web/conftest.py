@@ -1,5 +1,6 @@
 """The application with a behaving engine behind it."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -63,7 +64,19 @@ def orders(given: list[str]) -> Orders:
         return {"draining": name == "drain", "undelivered": 0}
 
     async def offer() -> bytes:
-        return b'{"version":1}'
+        return json.dumps(
+            {
+                "version": 1,
+                "chain_id": 31337,
+                "controller": "0x" + "c0" * 20,
+                "resource_provider": "0x" + "a1" * 20,
+                "modules": ["v1.1-lilypad2"],
+                "valid_until": 1_790_086_400,
+                "contact_url": "https://node.example",
+                "determinism_class": "d3b07384d113",
+                "signature": "0x" + "51" * 65,
+            }
+        ).encode()
 
     return Orders(partial(order, "drain"), partial(order, "resume"), offer)
 
