@@ -194,3 +194,5 @@ class HttpSection(Section):
     port: Annotated[int, Field(ge=0, le=65535)]
     public_url: OptionalUrl
     public_gateway: OptionalUrl
+    local_user: Literal["trust", "token"]
+    public_metrics: bool

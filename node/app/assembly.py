@@ -179,6 +179,10 @@ class Assembly:
                 "public_gateway": config.http.public_gateway,
                 "price_wei": str(self.prices.least_wei),
                 "modules": list(config.market.modules),
+                "limits": {
+                    "max_open_deals": config.admission.max_open_deals,
+                    "max_open_proposals_per_requester": config.admission.max_open_proposals_per_requester,
+                },
             },
             worker=self.pool.status,
             places=self.several.status,

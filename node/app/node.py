@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from node.admission.bids import BLOCKS_IN_AN_HOUR
 from node.app.assembly import Assembly
-from node.app.control import Verb, control_socket
+from node.app.control import Arguments, Verb, control_socket
+from node.app.drain import DRAIN, RESUME
 from node.app.executing import SpareExecutions
 from node.app.following import Door, Listeners, build_follower, may_start
 from node.app.gauges import Gauges
@@ -30,8 +32,13 @@ from node.journal.database import Database
 from node.observe.log_records import recorded
 from node.observe.systemd import Notifier, feed_watchdog
 from node.publisher.gateway import gateway_routes
-from node.types import Address, Wei
+from node.types import Address, Cid, Wei
 from node.web.app import build_app, listen, serve_on
+from node.web.callers import Callers
+from node.web.control import Orders
+from node.web.sessions import SIGN_IN, SIGN_IN_S, Sessions
+from node.web.signing_in import SigningIn
+from node.web.token_file import FILE_NAME, TokenFile
 from node.worker.pool import WorkerPool
 
 GAUGES_EVERY_S = 10.0
@@ -98,7 +105,12 @@ class _Run:
             node, reread, door=self._door, gauges=self._gauges, treasury=self._treasury
         )
 
-    def _verbs(self) -> Mapping[str, Verb]:
+    async def _offer_document(self) -> bytes | None:
+        offer = self._node.snapshot.part("offer") or {}
+        cid = offer.get("cid")
+        return await self._node.publisher.read_file(Cid(cid)) if cid else None
+
+    def _verbs(self, sessions: Sessions) -> Mapping[str, Verb]:
         """Return what the control socket carries out: each room's verbs, named after their commands."""
         node = self._node
         rooms = (
@@ -108,6 +120,7 @@ class _Run:
             node.announcer.verbs(),
             node.housekeeper.verbs(),
             ipfs_verbs(node.peer),
+            {SIGN_IN: partial(_sign_in, sessions)},
         )
         return {name: verb for verbs in rooms for name, verb in verbs.items()}
 
@@ -119,6 +132,9 @@ class _Run:
         node = self._node
         notifier = Notifier()
         stop_web = asyncio.Event()
+        token = TokenFile(node.directory / FILE_NAME)
+        token.ensure()
+        sessions = Sessions(token, node.clock)
         follower = await self._follower()
         symbol = await node.market.contracts.token_symbol()
         node.chain_status.connected(node.market.contracts, symbol)
@@ -138,7 +154,7 @@ class _Run:
             node.peer.start()
         try:
             async with asyncio.TaskGroup() as tasks, node.several.open():
-                tasks.create_task(serve_on(self._web(), node.listener, stop_web), name="web")
+                tasks.create_task(serve_on(self._web(token, sessions), node.listener, stop_web), name="web")
                 working = [
                     tasks.create_task(work, name=name)
                     for name, work in (
@@ -165,7 +181,7 @@ class _Run:
                 def on_fatal(fatal: Fatal) -> None:
                     tasks.create_task(stop_for(fatal), name="command")
 
-                async with control_socket(node.directory, self._verbs(), on_fatal=on_fatal):
+                async with control_socket(node.directory, self._verbs(sessions), on_fatal=on_fatal):
                     on_ready(RunningNode(node.listener.url, node.provider, node.snapshot, node.pool))
                     node.log.info("node_started", url=node.listener.url, address=node.provider)
                     await shutdown.wait()
@@ -248,13 +264,30 @@ class _Run:
             return []
         return [("provide", keep_provided(node.peer, node.publisher))]
 
-    def _web(self) -> Any:
+    def _web(self, token: TokenFile, sessions: Sessions) -> Any:
         node = self._node
-        public = urlsplit(node.config.http.public_url).hostname
+        settings = node.config.http
+        public = urlsplit(settings.public_url).hostname
+        public_urls = (settings.public_url,) if settings.public_url else ()
+        drain = node.drain.verbs()
+        orders = Orders(partial(drain[DRAIN], {}), partial(drain[RESUME], {}), self._offer_document)
         return build_app(
             node.snapshot,
             gateway_routes(node.store),
             node.metrics,
             node.health,
+            callers=Callers(
+                token,
+                sessions,
+                trust_local_user=settings.local_user == "trust",
+                own_origins=public_urls,
+            ),
+            signing_in=SigningIn(sessions, public_urls),
+            more=orders.table(),
+            public_metrics=settings.public_metrics,
             allowed_hosts=(public,) if public else (),
         )
+
+
+async def _sign_in(sessions: Sessions, _: Arguments) -> dict[str, Any]:
+    return {"code": sessions.sign_in_code(), "valid_for_s": SIGN_IN_S}

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from node.addresses import NoAddress, parse_address
-from node.cli.api import get_json
+from node.cli.api import HINT, get_json
 from node.cli.context import load_config, print_json, tokens, wide_console
 from node.cli.jobs_money import audit, counterparties, export
 from node.cli.moments import FORMS, moment
 from node.cli.render_display import duration
 from node.config import Config
-from node.errors import Misconfigured, NodeError, Unreachable
+from node.errors import Misconfigured, NodeError, RefusedByPolicy, Unreachable
 from node.job.phase import Phase
 
 PHASES = [phase.value for phase in Phase]
@@ -191,7 +191,7 @@ def _add_money(table: Table, money: dict[str, Any]) -> None:
 
 def _list(config: Config, query: dict[str, str]) -> list[dict[str, Any]]:
     try:
-        status, document = get_json(config.http, f"/api/v1/jobs?{urlencode(query)}")
+        status, document = get_json(config, f"/api/v1/jobs?{urlencode(query)}")
     except Unreachable as unreachable:
         return asyncio.run(_offline_list(config, query, unreachable))
     if status != 200:
@@ -204,10 +204,12 @@ def _job(config: Config, job_id: str) -> dict[str, Any]:
     if not JOB_ID.fullmatch(job_id):
         raise NoSuchJob(f"{job_id!r:.40} is no job, such as j17: sdv-node jobs list shows them")
     try:
-        status, document = get_json(config.http, f"/api/v1/jobs/{job_id}")
+        status, document = get_json(config, f"/api/v1/jobs/{job_id}")
     except Unreachable as unreachable:
         found = asyncio.run(_offline_job(config, job_id, unreachable))
     else:
+        if status == 200 and document.get("view") == "public":
+            raise RefusedByPolicy(f"the node tells its operator alone about {job_id}: {HINT}")
         found = document if status == 200 else None
     if found is None:
         raise NoSuchJob(f"{job_id} is not a job of this node: sdv-node jobs list shows them")

@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from node.cli.api import get_json, node_url
+from node.cli.api import HINT, get_json, node_url
 from node.cli.context import load_config, print_json, tokens, wide_console
 
 SHOWN_CASES = 5
@@ -24,9 +24,13 @@ def status(ctx: click.Context, as_json: bool) -> None:
       sdv-node status --json | jq .worker
     """
     config = load_config(ctx)
-    _, document = get_json(config.http, "/api/v1/status")
+    _, document = get_json(config, "/api/v1/status")
     if as_json:
         print_json(document)
+        return
+    if document.get("view") == "public":
+        _show_public(document)
+        click.echo(f"this is the public part: {HINT}", err=True)
         return
     show_status(document, node_url(config.http))
 
@@ -91,6 +95,20 @@ def show_status(document: dict[str, Any], url: str) -> None:
         table.add_row(
             "locked", f"{tokens(earnings['locked_wei'])}, claimable now {tokens(earnings['claimable_wei'])}"
         )
+    wide_console().print(table)
+
+
+def _show_public(document: dict[str, Any]) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("node", str(document["version"]))
+    table.add_row("accepting jobs", "yes" if document.get("accepting") else "no")
+    chain, worker, offer = (document.get(part) or {} for part in ("chain", "worker", "offer"))
+    table.add_row("chain", f"{chain.get('chain_id')}, controller {chain.get('controller')}")
+    table.add_row("provider", f"{document.get('provider')}")
+    table.add_row("profile", f"{worker.get('profile')}, class {worker.get('determinism_class')}")
+    table.add_row("offer", f"{offer.get('state', 'none')} {offer.get('cid') or ''}".strip())
+    counts = document.get("jobs") or {}
+    table.add_row("jobs", ", ".join(f"{count} {name}" for name, count in counts.items()))
     wide_console().print(table)
 
 

@@ -93,7 +93,7 @@ def verify(
 def _own_node(config: Config) -> tuple[str, ...]:
     """Return the address of the node on this machine if one answers: it may have the result."""
     try:
-        get_json(config.http, "/livez")
+        get_json(config, "/livez")
     except Unreachable:
         return ()
     return (node_url(config.http),)

@@ -1,13 +1,13 @@
 """The node's web application: health, metrics, JSON, live events, published content and one page.
 
-Owns the routes and their answers. What they show comes from the engine through StatusSource; published
-content comes from the routes handed in. Nothing here changes the node.
+Owns the table of routes and their answers. What they show comes from the engine through StatusSource;
+published content and further operations are handed in.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from starlette.applications import Starlette
@@ -22,9 +22,17 @@ from node.journal.ledger_rows import JobFilter
 from node.observe.health import Health, HealthReport
 from node.observe.metrics import Metrics
 from node.types import Address
+from node.web.answers import HealthAnswer, Job, Jobs, PublicJob, PublicStatus, Status
+from node.web.callers import Callers, is_operator
+from node.web.door import ContentDoor, Door
 from node.web.events import EventStreams
 from node.web.guard import Guard
+from node.web.openapi import PATH as OPENAPI
+from node.web.openapi import document
+from node.web.public_view import public_job, public_status
+from node.web.routes import Access, Content, Operation, by_path, everything
 from node.web.server import Listener, listen, serve, serve_on
+from node.web.signing_in import SigningIn
 from node.web.status import StatusSource, wire
 
 __all__ = ["Listener", "StatusSource", "build_app", "listen", "serve", "serve_on"]
@@ -34,6 +42,13 @@ DEFAULT_JOBS: Final = 50
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}")
 _SECONDS: Final = re.compile(r"[0-9]{1,11}")
+_JOBS_QUERY: Final = {
+    "limit": f"how many, 1 to {MAX_JOBS}; {DEFAULT_JOBS} without it",
+    "before": "a job_id: older ones than this",
+    "phase": f"one of {', '.join(Phase)}",
+    "requester": "jobs of this account, 0x and 40 hex digits",
+    "since": "seen after this moment, in seconds since the Unix epoch",
+}
 _STATIC: Final = {
     "index.html": "text/html; charset=utf-8",
     "app.css": "text/css; charset=utf-8",
@@ -52,39 +67,119 @@ def build_app(
     metrics: Metrics,
     health: Health,
     *,
+    callers: Callers,
+    signing_in: SigningIn,
+    more: Sequence[Operation] = (),
+    public_metrics: bool = False,
     allowed_hosts: Iterable[str] = (),
     max_event_clients: int = 64,
 ) -> Starlette:
-    """Return the application. ``allowed_hosts`` are the names, without port, this node is reached under."""
-    pages = _Pages(source, metrics, health, EventStreams(source, max_clients=max_event_clients))
+    """Return the application. ``allowed_hosts`` are the names, without port, this node is reached under.
+
+    ``callers`` tells the operator from strangers; ``more`` are operations of others. Raises ValueError if an
+    operation stands in the table twice or a route has no access class.
+    """
+    pages = _Pages(source, metrics, health, EventStreams(source, max_clients=max_event_clients), signing_in)
+    own = (*pages.table(public_metrics=public_metrics), *signing_in.table(), *more)
+    content = Content(gateway)
+    about: dict[str, Any] = {}
+
+    async def describe(_request: Request) -> Response:
+        return JSONResponse(about)
+
+    table = (*own, Operation(OPENAPI, Access.PUBLIC, describe, "This document"))
+    about |= document(table, content.routes)
     app = Starlette(
         routes=[
-            Route("/livez", pages.livez),
-            Route("/readyz", pages.readyz),
-            Route("/metrics", pages.metrics),
-            Route("/api/v1/status", pages.status),
-            Route("/api/v1/jobs", pages.jobs),
-            Route("/api/v1/jobs/{job_id}", pages.job),
-            Route("/api/v1/events", pages.events),
-            *gateway,
-            Route("/", pages.page),
-            Route("/static/{name}", pages.static),
+            *(Route(path, Door(methods, callers)) for path, methods in by_path(table).items()),
+            *(Route(route.path, ContentDoor(route)) for route in content.routes),
         ],
         middleware=[Middleware(Guard, allowed_hosts=tuple(allowed_hosts))],
         exception_handlers={HTTPException: _http_error, Exception: _internal_error},
     )
+    everything(app.routes)
     app.state.streams = pages.streams
+    app.state.table = table
     return app
 
 
 class _Pages:
-    def __init__(self, source: StatusSource, metrics: Metrics, health: Health, streams: EventStreams) -> None:
+    def __init__(
+        self,
+        source: StatusSource,
+        metrics: Metrics,
+        health: Health,
+        streams: EventStreams,
+        signing_in: SigningIn,
+    ) -> None:
+        self._signing_in: Final = signing_in
         self._source: Final = source
         self._metrics: Final = metrics
         self._health: Final = health
         self.streams: Final = streams
         folder = resources.files("node.web") / "static"
         self._files: Final = {name: (folder / name).read_bytes() for name in _STATIC}
+
+    def table(self, *, public_metrics: bool) -> tuple[Operation, ...]:
+        """Return what this application answers by itself."""
+        public, shared, operator = Access.PUBLIC, Access.SHARED, Access.OPERATOR
+        return (
+            Operation("/livez", public, self.livez, "Whether it works", answer=HealthAnswer, refusals=(503,)),
+            Operation(
+                "/readyz", public, self.readyz, "Whether it earns", answer=HealthAnswer, refusals=(503,)
+            ),
+            Operation(
+                "/metrics",
+                public if public_metrics else operator,
+                self.metrics,
+                "Metrics for Prometheus",
+                answer="text/plain",
+            ),
+            Operation(
+                "/api/v1/status",
+                shared,
+                self.status,
+                "The node's state",
+                answer=Status,
+                public_answer=PublicStatus,
+            ),
+            Operation(
+                "/api/v1/jobs",
+                operator,
+                self.jobs,
+                "Jobs, newest first",
+                answer=Jobs,
+                query=_JOBS_QUERY,
+                refusals=(400,),
+            ),
+            Operation(
+                "/api/v1/jobs/{job_id}",
+                shared,
+                self.job,
+                "One job",
+                answer=Job,
+                public_answer=PublicJob,
+                refusals=(404,),
+            ),
+            Operation(
+                "/api/v1/events",
+                operator,
+                self.events,
+                "Changes as they come",
+                answer="text/event-stream",
+                refusals=(503,),
+                details="Types status and job, with the data of those routes, and beat when all is quiet.",
+            ),
+            Operation("/", public, self.page, "The dashboard's page", answer="text/html"),
+            Operation(
+                "/static/{name}",
+                public,
+                self.static,
+                "Its scripts and styles",
+                answer="*/*",
+                refusals=(404,),
+            ),
+        )
 
     async def livez(self, _request: Request) -> Response:
         return _health(self._health.live())
@@ -97,8 +192,9 @@ class _Pages:
         body, content_type = self._metrics.exposition(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type})
 
-    async def status(self, _request: Request) -> Response:
-        return JSONResponse(wire(self._source.status()))
+    async def status(self, request: Request) -> Response:
+        status = self._source.status()
+        return JSONResponse(wire(status if is_operator(request) else public_status(status)))
 
     async def jobs(self, request: Request) -> Response:
         limit = _limit(request.query_params.get("limit"))
@@ -114,12 +210,14 @@ class _Pages:
         job = await self._source.job(job_id) if _JOB_ID.fullmatch(job_id) else None
         if job is None:
             raise HTTPException(404, "this node knows no job of that id")
-        return JSONResponse(wire(job))
+        return JSONResponse(wire(job if is_operator(request) else public_job(job)))
 
     async def events(self, _request: Request) -> Response:
         return self.streams.response()
 
-    async def page(self, _request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
+        if "token" in request.query_params:
+            return self._signing_in.by_address(request)
         return Response(self._files["index.html"], media_type=_STATIC["index.html"])
 
     async def static(self, request: Request) -> Response:

@@ -1,8 +1,8 @@
 """What every request passes before a route sees it, and what every answer carries.
 
-Reading only (GET and HEAD, and OPTIONS for content), a Host header that names this node, and headers that
-keep a browser from running anything but the page that ships with the node. Content and health routes answer
-under any name: they hold nothing that a foreign page could not fetch for itself.
+A Host header that names this node, and headers that keep a browser from running anything but the page that
+ships with the node. Content and health routes answer under any name: they hold nothing that a foreign page
+could not fetch for itself.
 """
 
 import ipaddress
@@ -12,6 +12,8 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from node.web.bodies import MAX_BODY_BYTES, too_large
 
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
@@ -50,15 +52,11 @@ class Guard:
         await (refusal or self._app)(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope, path: str) -> JSONResponse | None:
-        # A foreign page's script asks before it reads: content answers that for itself, nothing else does.
-        allowed = ("GET", "HEAD", "OPTIONS") if path.startswith(_CONTENT) else ("GET", "HEAD")
-        if scope["method"] not in allowed:
-            return JSONResponse(
-                {"error": f"method {scope['method']} is not allowed here: this interface only reads"},
-                405,
-                {"Allow": ", ".join(allowed)},
-            )
-        host = Headers(scope=scope).get("host", "")
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
+            return JSONResponse({"error": too_large().detail}, 413, {"Connection": "close"})
+        host = headers.get("host", "")
         if path.startswith(_ANY_NAME) or self._is_ours(host):
             return None
         return JSONResponse(

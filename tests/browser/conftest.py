@@ -19,6 +19,10 @@ from node.publisher.blockstore import BlockStore
 from node.publisher.gateway import gateway_routes
 from node.publisher.unixfs import import_path
 from node.web.app import Listener, build_app, listen, serve_on
+from node.web.callers import Callers
+from node.web.sessions import Sessions
+from node.web.signing_in import SigningIn
+from node.web.token_file import FILE_NAME, TokenFile
 from tests.fakes.status_source import FakeStatusSource
 
 FRAMES = 25
@@ -92,12 +96,22 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
 
 
 @pytest.fixture
-async def node(published: Published) -> AsyncIterator[ServedNode]:
+async def node(published: Published, tmp_path: Path) -> AsyncIterator[ServedNode]:
     store, cid, outputs = published
     source = FakeStatusSource()
     health = Health(SystemClock())
     health.started()
-    app = build_app(source, gateway_routes(store), Metrics("0.1.0"), health)
+    token = TokenFile(tmp_path / FILE_NAME)
+    token.ensure()
+    sessions = Sessions(token, SystemClock())
+    app = build_app(
+        source,
+        gateway_routes(store),
+        Metrics("0.1.0"),
+        health,
+        callers=Callers(token, sessions),
+        signing_in=SigningIn(sessions),
+    )
     listener = listen("127.0.0.1", 0)
     shutdown = asyncio.Event()
     serving = asyncio.create_task(serve_on(app, listener, shutdown))

@@ -22,7 +22,10 @@ class Answer:
 class Reader:
     """One HTTP exchange with the application; ``take`` decides how fast the body is read."""
 
-    def __init__(self, app: Starlette, path: str, method: str = "GET", **headers: str) -> None:
+    def __init__(
+        self, app: Starlette, path: str, method: str = "GET", body: bytes | None = b"", **headers: str
+    ) -> None:
+        self._body: bytes | None = body
         self.answer = Answer()
         self.gone = asyncio.Event()
         self.read = asyncio.Event()
@@ -46,6 +49,9 @@ class Reader:
         self.exchange = asyncio.create_task(app(scope, self._receive, self._send))
 
     async def _receive(self) -> dict[str, Any]:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
@@ -66,7 +72,10 @@ class Reader:
         return self.answer.body.decode()
 
 
-async def ask(app: Starlette, path: str, method: str = "GET", **headers: str) -> Answer:
-    reader = Reader(app, path, method, **headers)
+async def ask(
+    app: Starlette, path: str, method: str = "GET", body: bytes | None = b"", **headers: str
+) -> Answer:
+    """Return the answer. ``body`` None: one is announced and never comes."""
+    reader = Reader(app, path, method, body, **headers)
     await reader.exchange
     return reader.answer

@@ -32,6 +32,10 @@ from node.publisher.gateway import gateway_routes
 from node.publisher.unixfs import import_path
 from node.types import Address, BlockHash, BlockNumber, TxHash
 from node.web.app import build_app
+from node.web.callers import Callers
+from node.web.sessions import Sessions
+from node.web.signing_in import SigningIn
+from node.web.token_file import FILE_NAME, TokenFile
 from tests.fakes.status_source import FakeStatusSource
 from tests.fuzz.corpus import damaged_text, text
 from tests.fuzz.readers import GOOD_OFFERS, Target, hostile_log
@@ -136,7 +140,18 @@ class Server:
         source.add_job("a fox")
         health = Health(SystemClock())
         health.started()
-        self.app = build_app(source, gateway_routes(store), Metrics("0"), health)
+        token = TokenFile(folder / FILE_NAME)
+        token.ensure()
+        sessions = Sessions(token, SystemClock())
+        callers = Callers(token, sessions, is_own_process=lambda *_: True)
+        self.app = build_app(
+            source,
+            gateway_routes(store),
+            Metrics("0"),
+            health,
+            callers=callers,
+            signing_in=SigningIn(sessions),
+        )
 
     async def exchange(self, scope: dict[str, Any]) -> tuple[int, bytes]:
         sent: list[dict[str, Any]] = []
