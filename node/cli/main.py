@@ -18,6 +18,7 @@ COMMANDS = {
     "render": "node.cli.render:render",
     "verify": "node.cli.verify:verify",
     "status": "node.cli.status:status",
+    "top": "node.cli.top:top",
     "doctor": "node.cli.doctor:doctor",
     "jobs": "node.cli.jobs:jobs",
     "logs": "node.cli.logs:logs",
