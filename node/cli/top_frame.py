@@ -1,8 +1,8 @@
 """One frame of ``sdv-node top``: the running node in a terminal of 80 by 24 or more."""
 
 import time
-from datetime import datetime
 from collections.abc import Iterator
+from datetime import datetime
 
 from rich.console import Group, RenderableType
 from rich.text import Text

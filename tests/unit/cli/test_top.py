@@ -84,7 +84,14 @@ def shown(found, width=80, height=24, **more):
 
 
 def test_a_frame_shows_steps_time_left_queue_cards_money_offers_and_troubles():
-    log = [{"timestamp": "2026-11-29T16:10:36Z", "level": "warning", "event": "rpc_endpoint_failed", "endpoint": "x"}]
+    log = [
+        {
+            "timestamp": "2026-11-29T16:10:36Z",
+            "level": "warning",
+            "event": "rpc_endpoint_failed",
+            "endpoint": "x",
+        }
+    ]
     text = shown(view(log=log))
     for expected in (
         "chain 31337 at block 99",
