@@ -316,9 +316,8 @@ class Assembly:
             return False
 
     def _lasting_shortage(self) -> str | None:
-        # Both are asked each time: what is not asked does not hear for how long something has been lacking.
-        found = [shortage.look() for shortage in self.shortages]
-        return next(filter(None, found), None)
+        # Each is asked every time: what is not asked does not hear for how long something has been lacking.
+        return next(filter(None, [shortage.look() for shortage in self.shortages]), None)
 
     def slots(self) -> int:
         """Return how many jobs are rendered side by side."""

@@ -11,6 +11,7 @@ from node.app.fleet_checks import check_fleet
 from node.app.golden_check import check_golden
 from node.app.gpu_checks import check_gpus, read_gpus
 from node.app.ipfs import check_ipfs
+from node.app.owner_check import check_owner
 from node.app.parties import open_halts
 from node.app.port_checks import check_port, check_public_url
 from node.app.profile_check import check_profile
@@ -58,7 +59,8 @@ async def _each(config: Config, key: Key | None, doing: Doing, *, quick: bool) -
     worker = config.worker
     for warning in foreign_warnings(os.environ):
         yield Check("config", "warning", warning)
-    for check in [*await check_halt(config), check_disk(config)]:
+    strange = check_owner(config.node.directory)
+    for check in [*strange, *await check_halt(config), check_disk(config)]:
         yield check
     doing("the GPUs")
     for check in check_gpus(config, await read_gpus(config)):
@@ -72,7 +74,7 @@ async def _each(config: Config, key: Key | None, doing: Doing, *, quick: bool) -
     else:
         profile = check_profile(worker.profile, worker.residency, config.node.directory)
         yield profile
-        if profile.verdict == "ok" and not quick:
+        if profile.verdict == "ok" and not quick and not strange:
             yield await check_weights(worker.profile, config.node.directory, doing)
             yield await check_golden(config, doing)
     yield check_modules(config)

@@ -7,11 +7,17 @@ import aiohttp
 
 from node.app.checks import Check, problem
 from node.app.gpu_checks import node_process
-from node.config import Config
+from node.config import Config, HttpSection
 
 TIMEOUT_S = 10.0
 _LIVE = "/livez"
 _ANSWERS = frozenset({200, 503})
+
+
+def http_address(section: HttpSection) -> str:
+    """Return the address of the node's HTTP port as this machine reaches it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{section.port}"
 
 
 async def check_port(config: Config) -> Check:
@@ -19,8 +25,7 @@ async def check_port(config: Config) -> Check:
     http = config.http
     where = f"{http.host}:{http.port}"
     if node_process(config.node.directory) is not None:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104
-        trouble = await _trouble(f"http://{f'[{host}]' if ':' in host else host}:{http.port}{_LIVE}")
+        trouble = await _trouble(http_address(http) + _LIVE)
         if trouble is None:
             return Check("port", "ok", f"the node that runs answers at {where}")
         return problem("port", f"the node that runs does not answer at {where}: {trouble}", "see its log")

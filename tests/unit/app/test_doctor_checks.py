@@ -7,11 +7,16 @@ import pytest
 
 from node.app.clock_check import judge_clock
 from node.app.contract_code import check_code
-from node.app.golden_check import RECORD, judged, known
+from node.app.golden_check import RECORD, check_golden, judged, known
+from node.app.owner_check import check_owner
 from node.app.port_checks import check_port, check_public_url
+from node.app.store_check import check_store
 from node.app.unit_checks import check_unit, judge_unit
 from node.chain.calls import MarketAddresses
+from node.errors import NotFinite
 from node.job.manifest import Manifest
+from node.job.progress import Progress
+from node.publisher.blockstore import BlockStore
 from node.resources import data_path
 from tests.fakes.jobs import make_config
 
@@ -133,3 +138,44 @@ async def test_contract_code_is_told_as_ours_as_strange_or_as_missing():
     strange = await check_code(_Codes(codes | {"users": b"\x02"}), addresses)
     assert (strange.verdict, "users f2ee15ea639b73fa" in strange.finding) == ("ok", True)
     assert (await check_code(_Codes(codes | {"token": b""}), addresses)).verdict == "problem"
+
+
+async def test_a_machine_that_does_not_compute_is_told_and_nothing_stays_behind(tmp_path, monkeypatch):
+    async def fails(_config, profile, spec, job_dir, tell):
+        assert (profile, spec.steps) == ("tiny", 5)
+        (job_dir / "result").mkdir()
+        tell(Progress("still", 1, 5, 0.1))
+        raise NotFinite("the numbers became NaN")
+
+    monkeypatch.setattr("node.app.golden_check.render_once", fails)
+    said = []
+    config = make_config(node={"data_dir": str(tmp_path / "new")}, worker={"profile": "tiny"})
+    check = await check_golden(config, said.append)
+    assert (check.verdict, "NaN" in check.finding) == ("problem", True)
+    assert said[-1] == "rendering a small job: still, 10%"
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+async def test_a_rendered_result_is_named_by_its_cid_and_class(tmp_path, monkeypatch):
+    async def renders(_config, _profile, _spec, job_dir, _tell):
+        (job_dir / "result").mkdir()
+        (job_dir / "result" / "manifest.json").write_text(json.dumps(manifest("2" * 16).to_json()))
+
+    monkeypatch.setattr("node.app.golden_check.render_once", renders)
+    config = make_config(node={"data_dir": str(tmp_path)}, worker={"profile": "tiny"})
+    check = await check_golden(config, lambda _: None)
+    assert check.verdict == "ok", check.finding
+    assert check.finding.startswith("bafybei")
+    assert known("tiny", "2" * 16, tmp_path).cid == check.finding.split()[0]
+
+
+async def test_in_another_users_directory_nothing_is_written(tmp_path, monkeypatch):
+    (tmp_path / "jobs").mkdir()
+    BlockStore(tmp_path / "ipfs")
+    config = make_config(node={"data_dir": str(tmp_path)}, worker={"profile": "tiny"})
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    (check,) = check_owner(tmp_path)
+    assert (check.verdict, check.remedy.startswith("sudo -u ")) == ("warning", True)
+    assert [check.verdict for check in await check_store(config)] == ["ok"]
+    assert sorted(tmp_path.rglob("*")) == before
