@@ -209,9 +209,11 @@ class Assembly:
             chosen=config.worker.gpus,
             tended_elsewhere=config.worker.elsewhere,
         )
-        self.shortage = LastingShortage(self.disk_problem, self.clock)
+        self.shortages = (
+            LastingShortage(self.disk_problem, self.clock),
+            LastingShortage(self.gpus.obstacle, self.clock, NO_GPU_TO_USE),
+        )
         self.drain = Drain(Marks(database, self.clock), self.book.open_jobs, self._drain_changed)
-        self.gpu_shortage = LastingShortage(self.gpus.obstacle, self.clock, NO_GPU_TO_USE)
         self.announcer = Announcer(
             Offering(
                 config=config,
@@ -318,9 +320,8 @@ class Assembly:
             return False
 
     def _lasting_shortage(self) -> str | None:
-        # Both are asked each time: what is not asked does not hear for how long something has been lacking.
-        found = self.shortage.look(), self.gpu_shortage.look()
-        return found[0] or found[1]
+        # Each is asked every time: what is not asked does not hear for how long something has been lacking.
+        return next(filter(None, [shortage.look() for shortage in self.shortages]), None)
 
     def slots(self) -> int:
         """Return how many jobs are rendered side by side."""

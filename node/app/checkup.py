@@ -1,62 +1,103 @@
 """The operator's self-check: one small check per thing that must be right, independent of each other."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 
-from node.admission.costs import in_the_way
 from node.admission.disk import data_room
-from node.admission.rules import GAS_PER_DEAL
+from node.app.chain_checks import chain_checks
 from node.app.checks import Check, problem
 from node.app.fleet_checks import check_fleet
+from node.app.golden_check import check_golden
 from node.app.gpu_checks import check_gpus, read_gpus
 from node.app.ipfs import check_ipfs
-from node.app.parties import OpenMarket, open_halts, open_market
+from node.app.owner_check import check_owner
+from node.app.parties import open_halts
+from node.app.port_checks import check_port, check_public_url
 from node.app.profile_check import check_profile
 from node.app.room import disk_problem
 from node.app.serving import unserved_modules
 from node.app.store_check import check_store
 from node.app.target_checks import check_targets
 from node.app.timing import least_price, run_times
+from node.app.unit_checks import check_unit
 from node.app.wallet import open_wallet, policy_problem, wallet_address
+from node.app.weights_check import check_weights
 from node.app.worker_checks import check_standalone_workers
-from node.chain.endpoints import EndpointPool
-from node.chain.rules import DeploymentRules, MediationClock
 from node.chain.signer import Key
-from node.chain.survey import Survey
 from node.config import Config
-from node.errors import Misconfigured, NodeError, Unreachable
+from node.errors import NodeError
+from node.foreign_settings import foreign_warnings
 from node.job.amounts import tokens
 from node.pipeline.profiles import load_profile
-from node.types import Wei
 
-MANY_DEALS = 1000
-SHORT_JUDGE_S = 6 * 3600
+Doing = Callable[[str], None]
+"""Hears what is being looked at, in words for whoever waits."""
 
 
-async def check_everything(config: Config, key: Key | None = None) -> list[Check]:
+async def check_everything(
+    config: Config,
+    key: Key | None = None,
+    *,
+    quick: bool = False,
+    found: Callable[[Check], None] = lambda _: None,
+    doing: Doing = lambda _: None,
+) -> list[Check]:
     """Return all checks; never raises for anything that a check is about.
 
-    ``key`` is the opened wallet, if it is opened already.
+    ``key`` is the opened wallet, if it is opened already. ``quick`` leaves out what takes long: hashing the
+    weights and rendering. ``found`` hears of each check as it is made.
     """
-    worker = config.worker
-    if worker.backend == "ray":
-        rendering = [await check_fleet(config)]
-    elif worker.sockets:
-        rendering = await check_standalone_workers(worker)
-    else:
-        rendering = [check_profile(worker.profile, worker.residency, config.node.directory)]
-    gpus = check_gpus(config, await read_gpus(config))
-    checks = [*await check_halt(config), check_disk(config), *gpus, *rendering, check_modules(config)]
-    checks += [*await check_store(config), await check_ipfs(config)]
-    checks.append(await asyncio.to_thread(check_run_times, config))
-    if config.mediator.enabled:
-        checks.append(check_mediation(config))
-    wallet = await asyncio.to_thread(check_wallet, config, key)
-    checks += [wallet, check_policy(config), *await check_targets(config)]
-    async for check in _chain_checks(config):
+    checks = []
+    async for check in _each(config, key, doing, quick=quick):
+        found(check)
         checks.append(check)
     return checks
+
+
+async def _each(config: Config, key: Key | None, doing: Doing, *, quick: bool) -> AsyncIterator[Check]:
+    worker = config.worker
+    for warning in foreign_warnings(os.environ):
+        yield Check("config", "warning", warning)
+    strange = check_owner(config.node.directory)
+    for check in [*strange, *await check_halt(config), check_disk(config)]:
+        yield check
+    doing("the GPUs")
+    for check in check_gpus(config, await read_gpus(config)):
+        yield check
+    if worker.backend == "ray":
+        doing("the fleet")
+        yield await check_fleet(config)
+    elif worker.sockets:
+        for check in await check_standalone_workers(worker):
+            yield check
+    else:
+        profile = check_profile(worker.profile, worker.residency, config.node.directory)
+        yield profile
+        if profile.verdict == "ok" and not quick and not strange:
+            yield await check_weights(worker.profile, config.node.directory, doing)
+            yield await check_golden(config, doing)
+    yield check_modules(config)
+    doing("where results are kept")
+    for check in await check_store(config):
+        yield check
+    yield await check_ipfs(config)
+    yield await check_port(config)
+    yield await check_public_url(config)
+    yield await asyncio.to_thread(check_run_times, config)
+    if config.mediator.enabled:
+        yield check_mediation(config)
+    doing("the wallet")
+    yield await asyncio.to_thread(check_wallet, config, key)
+    yield check_policy(config)
+    doing("Kubo, pinning services and gateways")
+    for check in await check_targets(config):
+        yield check
+    doing("the service")
+    yield await check_unit()
+    doing("the chain")
+    async for check in chain_checks(config):
+        yield check
 
 
 async def check_halt(config: Config) -> list[Check]:
@@ -171,144 +212,3 @@ def check_policy(config: Config) -> Check:
     if (found := policy_problem(config, least_price(config))) is not None:
         return problem("policy", found)
     return Check("policy", "ok", "its caps allow the deals on offer")
-
-
-async def _chain_checks(config: Config) -> AsyncIterator[Check]:
-    section = config.chain
-    try:
-        async with open_market(section) as market:
-            head = await market.chain.head()
-            yield Check("rpc", "ok", f"chain {market.contracts.place.chain_id} at block {head.number}")
-            await Survey(market.rpc, depth=section.confirmations).look()
-            for check in check_endpoints(market.rpc, time.time()):
-                yield check
-            yield Check("contracts", "ok", f"controller {market.contracts.addresses.controller}")
-            yield check_rules(market.contracts.rules, config.deal.judge_timeout_s)
-            async for check in _money_checks(config, market):
-                yield check
-            yield await _address_check(config, market)
-    except Unreachable as error:
-        yield problem("rpc", str(error), "check chain.rpc_urls", Unreachable.exit_code)
-    except Misconfigured as error:
-        yield problem("contracts", str(error))
-    except NodeError as error:
-        yield problem("rpc", str(error))
-
-
-def check_rules(rules: DeploymentRules, judge_timeout_s: int) -> Check:
-    """What can this market be relied on for?"""
-    if rules.mediation_timeout_from is MediationClock.SUBMITTED and judge_timeout_s < SHORT_JUDGE_S:
-        return problem(
-            "rules",
-            f"{rules}; a mediator has to rule within deal.judge_timeout_s, which is {judge_timeout_s} s",
-            f"set deal.judge_timeout_s to {SHORT_JUDGE_S} or more",
-        )
-    if rules.escrow_can_drain:
-        return Check(
-            "rules",
-            "warning",
-            str(rules),
-            "payment there is a statement of intent: keep admission.max_open_deals and prices small",
-        )
-    return Check("rules", "ok", str(rules))
-
-
-def check_endpoints(pool: EndpointPool, now: float) -> list[Check]:
-    """Does each endpoint answer, on this chain, with a head that advances and as the others do?
-
-    ``now`` is wall time in seconds: a head's age is told, not judged, because a quiet chain has old blocks.
-    """
-    checks = []
-    for report in pool.reports():
-        age = "" if report.head_timestamp is None else f", {max(0, now - report.head_timestamp):.0f} s old"
-        lag = f", {report.lag} blocks behind the best" if report.lag else ""
-        if report.problem is None:
-            finding = f"{report.name}: chain {pool.chain_id}, head {report.head}{age}{lag}"
-            checks.append(Check("endpoint", "ok", finding))
-        else:
-            finding = f"{report.name}: {report.state}, head {report.head}{age}{lag}: {report.problem}"
-            remedy = "see its status page, or take it out of chain.rpc_urls"
-            checks.append(Check("endpoint", "warning", finding, remedy))
-    if pool.split is not None:
-        checks.append(problem("agreement", pool.split, "take the wrong endpoint out of chain.rpc_urls"))
-    elif len(checks) > 1 and all(check.verdict == "ok" for check in checks):
-        checks.append(Check("agreement", "ok", "the endpoints have the same blocks"))
-    return checks
-
-
-async def _money_checks(config: Config, market: OpenMarket) -> AsyncIterator[Check]:
-    try:
-        address = wallet_address(config)
-    except NodeError:
-        yield Check("balance", "skipped", "no wallet yet")
-        return
-    gas_wei, fees = await asyncio.gather(market.chain.balance(address), market.chain.fees())
-    deals = gas_wei // max(1, GAS_PER_DEAL * (fees.base_fee_wei + fees.tip_wei))
-    finding = f"gas for {deals if deals < MANY_DEALS else f'more than {MANY_DEALS}'} deals"
-    if deals < config.admission.min_gas_deals:
-        yield problem("gas", finding, f"send gas money to {address}")
-    else:
-        yield Check("gas", "ok", finding)
-    contracts = market.contracts
-    if not config.market.modules:
-        nothing = "not needed: a node that takes no jobs locks nothing"
-        yield Check("balance", "skipped", nothing)
-        yield Check("allowance", "skipped", nothing)
-        return
-    first = config.deal.timeout_collateral
-    price = least_price(config)
-    second = price * config.deal.results_collateral_multiple
-    balance = await contracts.token_balance(address)
-    finding = f"{balance / 10**18:g} tokens, a deal locks {max(first, second) / 10**18:g}"
-    if balance < max(first, second):
-        yield problem("balance", finding, f"send payment tokens to {address}")
-    else:
-        yield Check("balance", "ok", finding)
-    caps = in_the_way(
-        config.admission,
-        price_wei=price,
-        collateral_wei=Wei(max(first, second)),
-        gas_price_wei=Wei(fees.base_fee_wei + fees.tip_wei),
-    )
-    for told in caps:
-        yield problem("caps", told, "raise the cap, or lower what the node asks and locks")
-    if await contracts.token_paused():
-        yield problem("token", "paused by its owner: nothing can be locked or paid", "wait for its owner")
-    if not contracts.rules.needs_allowance:
-        yield Check("allowance", "ok", "not needed: this market takes collateral from the balance")
-        return
-    allowance = await contracts.token_allowance(address, contracts.addresses.payments)
-    finding = f"{allowance / 10**18:g} tokens, a deal takes {(first + second) / 10**18:g}"
-    if allowance < first + second:
-        yield problem("allowance", finding, "sdv-node wallet approve TOKENS")
-    else:
-        yield Check("allowance", "ok", finding)
-
-
-async def _address_check(config: Config, market: OpenMarket) -> Check:
-    if not config.market.mediators:
-        return problem("mediators", "none named, so no deal can be proposed", "set market.mediators")
-    for mediator in config.market.mediators:
-        if market.contracts.rules.escrow_can_drain and await market.chain.code(mediator):
-            return problem(
-                "mediators",
-                f"{mediator} is a contract, and on this market only an account with a key can rule",
-                "take it off market.mediators",
-            )
-    if not config.http.public_url:
-        return Check(
-            "address",
-            "warning",
-            "http.public_url is not set, so requesters cannot fetch results from this node",
-            "set it to the address under which requesters reach the HTTP port",
-        )
-    try:
-        user = await market.contracts.get_user(wallet_address(config))
-    except NodeError as error:
-        return problem("address", str(error))
-    announced = user.url if user else "nothing"
-    if announced != config.http.public_url:
-        return Check("address", "ok", f"{config.http.public_url}, announced at the next start")
-    offer = user.metadata_cid if user else ""
-    hired = f"to be hired on the offer {offer}" if offer else "no offer is published: sdv-node offer show"
-    return Check("address", "ok", f"announced as {announced}, {hired}")

@@ -30,7 +30,7 @@ def check_gpus(config: Config, report: GpuReport, now: float | None = None) -> l
     try:
         needed = configured_need(config) is not None
         # Where a container hides whose memory it is, a node that runs is given the benefit of the doubt.
-        judgement = judged_once(config, report, worker_runs=_holder(config.node.directory) is not None)
+        judgement = judged_once(config, report, worker_runs=node_process(config.node.directory) is not None)
     except NodeError:
         # The profile's own check tells what is wrong with it.
         needed, judgement = False, None
@@ -91,11 +91,11 @@ def _check_hours(config: Config, now: float) -> list[Check]:
 
 
 def _ours(config: Config) -> Callable[[int], bool]:
-    own, node = OwnProcesses(worker_uid(config.worker)), _holder(config.node.directory)
+    own, node = OwnProcesses(worker_uid(config.worker)), node_process(config.node.directory)
     return lambda pid: own(pid) or (node is not None and descends_from(pid, node))
 
 
-def _holder(directory: Path) -> int | None:
+def node_process(directory: Path) -> int | None:
     """Return the process of the node that runs in this data directory, if the lock names one that lives."""
     try:
         pid = int((directory / "lock").read_text(encoding="ascii"))

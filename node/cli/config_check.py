@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from node.cli.config_files import foreign_warnings, own_file, write_whole
+from node.cli.config_files import own_file, write_whole
 from node.cli.context import layers_of, print_json
 from node.errors import Misconfigured
+from node.foreign_settings import foreign_warnings
 
 if TYPE_CHECKING:
     from node.config import Config

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from node.cli.config_files import foreign_warnings, own_file, write_whole
+from node.cli.config_files import own_file, write_whole
 from node.cli.context import Settings, layers_of, print_json
 from node.errors import Misconfigured, NodeError
+from node.foreign_settings import foreign_warnings
 
 if TYPE_CHECKING:
     from node.cli.config_questions import Answers

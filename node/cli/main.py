@@ -19,6 +19,7 @@ COMMANDS = {
     "verify": "node.cli.verify:verify",
     "status": "node.cli.status:status",
     "dashboard": "node.cli.dashboard:dashboard",
+    "top": "node.cli.top:top",
     "doctor": "node.cli.doctor:doctor",
     "jobs": "node.cli.jobs:jobs",
     "logs": "node.cli.logs:logs",

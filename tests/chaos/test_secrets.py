@@ -164,7 +164,7 @@ async def test_no_artefact_of_a_node_holds_a_secret(make_world):
             said[f"environment of child {pid}"] = Path(f"/proc/{pid}/environ").read_bytes()
         said |= await http_answers(world, job)
         for words in (
-            *(("jobs", "show", "j1"), ("config", "show"), ("doctor",)),
+            *(("jobs", "show", "j1"), ("config", "show"), ("doctor", "--quick")),
             *(("wallet", "approve", "5"), ("wallet", "withdraw", "1")),
         ):
             said[" ".join(words)] = command(world, *words)

@@ -193,7 +193,7 @@ def test_a_wallet_is_made_once_shown_without_password_and_never_overwritten(comm
 
 
 def test_doctor_on_a_funded_devnet_finds_only_what_is_missing(command, settings):
-    code, out, _ = command(*settings(), "doctor", "--json")
+    code, out, _ = command(*settings(), "doctor", "--quick", "--json")
     verdicts = {check["name"]: check["verdict"] for check in json.loads(out)}
     assert verdicts["rpc"] == verdicts["contracts"] == verdicts["wallet"] == verdicts["balance"] == "ok"
     assert verdicts["allowance"] == "problem"
@@ -202,7 +202,7 @@ def test_doctor_on_a_funded_devnet_finds_only_what_is_missing(command, settings)
 
 def test_doctor_tells_of_each_endpoint(command, settings, fresh_devnet_url):
     urls = f"{fresh_devnet_url},http://user:secret@127.0.0.1:9/key,{fresh_devnet_url.replace('http', 'ws')}"
-    _, out, _ = command(*settings(**{"chain.rpc_urls": urls}), "doctor", "--json")
+    _, out, _ = command(*settings(**{"chain.rpc_urls": urls}), "doctor", "--quick", "--json")
     first, second, third = (
         check for check in json.loads(out[out.index("[\n") :]) if check["name"] == "endpoint"
     )
@@ -217,14 +217,16 @@ def test_doctor_tells_of_each_endpoint(command, settings, fresh_devnet_url):
 
 
 def test_doctor_says_when_the_policys_caps_forbid_what_is_offered(command, settings):
-    code, out, _ = command(*settings(**{"policy.max_per_deal": "1.5"}), "doctor", "--json")
+    code, out, _ = command(*settings(**{"policy.max_per_deal": "1.5"}), "doctor", "--quick", "--json")
     (finding,) = [check["finding"] for check in json.loads(out) if check["name"] == "policy"]
     assert finding == "policy.max_per_deal is 1.5 tokens, and one deal can take 2: raise it"
     assert code == 1
 
 
 def test_doctor_without_an_rpc_ends_as_unreachable(command, settings):
-    code, out, _ = command(*settings(**{"chain.rpc_urls": "http://127.0.0.1:9"}), "doctor", "--json")
+    code, out, _ = command(
+        *settings(**{"chain.rpc_urls": "http://127.0.0.1:9"}), "doctor", "--quick", "--json"
+    )
     assert code == 3
     assert "chain.rpc_urls" in out
 

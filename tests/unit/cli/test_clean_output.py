@@ -12,7 +12,7 @@ from node.cli.main import main
 def test_a_log_line_of_a_check_never_stands_in_the_output_of_doctor(
     monkeypatch, tmp_path, capsys, level, told
 ):
-    async def check(_config, _key):
+    async def check(_config, _key, **_):
         structlog.get_logger().info("prices_follow_run_times")
         return []
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from node.cli.config_files import FOREIGN_VARIABLES
 from node.cli.main import main
+from node.foreign_settings import FOREIGN_VARIABLES
 
 WRONG = """\
 [chain]

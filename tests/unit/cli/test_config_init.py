@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from node.cli import config_questions
-from node.cli.config_files import FOREIGN_VARIABLES
 from node.cli.main import cli, main
 from node.config import load
+from node.foreign_settings import FOREIGN_VARIABLES
 
 MEDIATOR = "0x" + "11" * 20
 

@@ -93,7 +93,7 @@ def test_commands_that_open_the_wallet_take_a_typed_password_and_keep_memory_pri
     """The wallet is opened before the command's own work begins."""
     private, opened = [], []
 
-    async def work(_config, *arguments):
+    async def work(_config, *arguments, **_):
         assert private
         opened.append(arguments[-1].address)
         raise NodeError("that will do")
