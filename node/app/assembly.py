@@ -70,6 +70,9 @@ USUAL = parse_inputs(NEWEST.canonical, ())
 class Assembly:
     """Everything one node consists of; nothing runs yet."""
 
+    journal_problem: str | None = None
+    """Why the journal waits for its disk, None while it does not."""
+
     def __init__(
         self,
         config: Config,
@@ -147,7 +150,6 @@ class Assembly:
         self.forecast = Forecast(self.times, self.book, self.clock, slots=self.slots)
         self.health = Health(self.clock)
         self.health.probe("store", self.store.problem)
-        self.journal_problem: str | None = None
         database.listen(self._journal_waits, self.metrics.journal_written)
         self.key_watch = key_watch(
             market,
@@ -331,6 +333,12 @@ class Assembly:
         # Both are asked each time: what is not asked does not hear for how long something has been lacking.
         found = self.shortage.look(), self.gpu_shortage.look()
         return found[0] or found[1]
+
+    def declines(self) -> str | None:
+        """Return why an offer would be declined, as it was found when the node last looked at itself."""
+        if self.snapshot.part("accepting") is not False:
+            return None
+        return "; ".join(self.snapshot.part("not_accepting_because"))
 
     def slots(self) -> int:
         """Return how many jobs are rendered side by side."""
