@@ -32,6 +32,7 @@ from node.ipfs_settings import IpfsSection
 from node.judging_settings import MediatorSection, RequesterSection
 from node.pricing_settings import PricingSection
 from node.setting_types import Section
+from node.traces_settings import TracesSection
 from node.usual_places import usual_config_file
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Problem",
     "RaySection",
     "RequesterSection",
+    "TracesSection",
     "WalletSection",
     "WorkerSection",
     "checked",
@@ -85,6 +87,7 @@ class Config(Section):
     ipfs: IpfsSection
     requester: RequesterSection
     mediator: MediatorSection
+    traces: TracesSection
 
     @property
     def reach(self) -> Reach:

@@ -25,6 +25,7 @@ from node.app.room import LastingShortage, disk_problem
 from node.app.serving import Serving
 from node.app.standing import Standing
 from node.app.timing import prices_of, run_times
+from node.app.tracing import Tracing
 from node.app.wallet import transaction_settings
 from node.app.workers import worker_settings
 from node.chain.signer import Key
@@ -148,14 +149,6 @@ class Assembly:
         self.health.probe("store", self.store.problem)
         self.journal_problem: str | None = None
         database.listen(self._journal_waits, self.metrics.journal_written)
-        self.standing = Standing(
-            self.book,
-            self.forecast,
-            self.transactions,
-            market.rpc,
-            journal_problem=lambda: self.journal_problem,
-            clock=self.clock,
-        )
         self.key_watch = key_watch(
             market,
             revocable,
@@ -191,7 +184,14 @@ class Assembly:
             pursued=self.several.pursued,
             forecast=self.forecast.of,
             run_times=self.times.status,
-            operation=self.standing.told,
+            operation=Standing(
+                self.book,
+                self.forecast,
+                self.transactions,
+                market.rpc,
+                journal_problem=lambda: self.journal_problem,
+                clock=self.clock,
+            ).told,
         )
         own = OwnProcesses(worker_uid(config.worker))
         self.gpus = GpuRoom(
@@ -269,7 +269,20 @@ class Assembly:
             ),
         )
         handlers: dict[EffectKind, Handler] = {}
-        self.engine = Engine(self.journal, handlers, book=self.book, observer=self.snapshot, clock=self.clock)
+        self.tracing = Tracing(
+            config.traces,
+            self.journal,
+            market=f"{market.contracts.place.chain_id}:{market.contracts.addresses.controller}",
+            provider=self.provider,
+            clock=self.clock,
+        )
+        self.engine = Engine(
+            self.journal,
+            handlers,
+            book=self.book,
+            observer=self.tracing.beside(self.snapshot),
+            clock=self.clock,
+        )
         handlers.update(
             order_handlers(
                 config,
@@ -283,6 +296,7 @@ class Assembly:
                 several=self.several,
                 pool=self.pool,
                 snapshot=self.snapshot,
+                on_progress=self.tracing.progress(self.snapshot.progressed),
                 metrics=self.metrics,
                 times=self.times,
                 forecast=self.forecast,

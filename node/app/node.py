@@ -153,7 +153,7 @@ class _Run:
         if node.peer is not None:
             node.peer.start()
         try:
-            async with asyncio.TaskGroup() as tasks, node.several.open():
+            async with node.tracing.running(), asyncio.TaskGroup() as tasks, node.several.open():
                 tasks.create_task(serve_on(self._web(token, sessions), node.listener, stop_web), name="web")
                 working = [
                     tasks.create_task(work, name=name)

@@ -17,6 +17,7 @@ from node.engine.rendering import Rendering
 from node.engine.rivals import Rivals
 from node.engine.snapshot import Snapshot
 from node.job.effects import EffectKind
+from node.job.progress import Progress
 from node.journal.transactions import TransactionLog
 from node.market.proposals import Proposals
 from node.observe.metrics import Metrics
@@ -25,6 +26,7 @@ from node.publisher.targets.several import Several
 from node.settlement.claims import Claims
 from node.settlement.escrow import EscrowWatch
 from node.settlement.submission import Submission
+from node.types import JobId
 from node.worker.pool import WorkerPool
 
 
@@ -48,13 +50,12 @@ def order_handlers(
     clock: Clock,
     evaluate: Handler,
     gpu_turn: GpuTurn,
+    on_progress: Callable[[JobId, Progress], None],
 ) -> dict[EffectKind, Handler]:
     """Return the handler of every kind of order; GPUs and, where it can drain, escrow are watched."""
     contracts, chain = market.contracts, market.chain
     proposals = Proposals(contracts, transactions, transaction_log, chain)
-    rendering = Rendering(
-        pool, engine.post, snapshot.progressed, jobs_dir, times, forecast, clock, metrics.taken
-    )
+    rendering = Rendering(pool, engine.post, on_progress, jobs_dir, times, forecast, clock, metrics.taken)
     publishing = Publishing(
         publisher,
         several,

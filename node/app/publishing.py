@@ -76,9 +76,9 @@ def _kubo(settings: KuboSection) -> Place:
 
     basic = token = None
     if settings.user:
-        basic = settings.user, _secret(settings.password_file, f"{settings.name}'s password file")
+        basic = settings.user, secret_line(settings.password_file, f"{settings.name}'s password file")
     if settings.token_file:
-        token = _secret(settings.token_file, f"{settings.name}'s token file")
+        token = secret_line(settings.token_file, f"{settings.name}'s token file")
     rpc = KuboRpc(settings.api, token=token, basic=basic)
     reader = GatewayReader(settings.gateway) if settings.gateway else KuboReader(rpc)
     return Place(settings.name, "kubo", KuboTarget(settings.name, rpc), reader, settings.timeout_s)
@@ -88,7 +88,7 @@ def _pinning(settings: PinningSection, peer: Peer | None, clock: Clock) -> Place
     target = PinningServiceTarget(
         settings.name,
         settings.endpoint,
-        _secret(settings.token_file, f"{settings.name}'s token file"),
+        secret_line(settings.token_file, f"{settings.name}'s token file"),
         origins=settings.origins,
         peer=peer,
         clock=clock,
@@ -101,7 +101,11 @@ def _gateway(url: str) -> Place:
     return Place(url, "gateway", None, GatewayReader(url), GATEWAY_TIMEOUT_S)
 
 
-def _secret(path: str, name: str) -> Password:
+def secret_line(path: str, name: str) -> Password:
+    """Return the one line of a file that others cannot read, a systemd credential for one.
+
+    Raises Misconfigured for any other file.
+    """
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     file = Path(path).expanduser()
     from_systemd = credentials is not None and file.parent == Path(credentials)

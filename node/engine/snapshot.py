@@ -150,6 +150,9 @@ class Snapshot:
         self._waiting.pop(job.job_id, None)
         if isinstance(event, OfferSeen):
             self._counters.offer_seen()
+        if isinstance(event, Rendered) and (last := self._progress.get(job.job_id)) is not None:
+            began_at = self._stage_began_at[job.job_id]
+            self._counters.rendered(last.stage, self._clock.monotonic() - began_at)
         if job.phase != Phase.RENDERING:
             for known in (self._progress, self._told_progress_at, self._stage_began_at):
                 known.pop(job.job_id, None)

@@ -69,12 +69,14 @@ async def test_periods_are_counted_back_from_the_newest_block(database):
         3,
         4,
     ]
+    assert shown["last_paid_at"] == int(NOW - 0.5 * DAY_S)
 
 
 async def test_what_is_due_is_told_with_what_is_earned(database):
     waiting = make_job(Phase.SUBMITTED, deadline=NOW - 1)
     shown = await Statements(LedgerJournal(database), PROVIDER, 64).earnings(NOW, [waiting])
     assert shown["claimable_wei"] == str(3 * TOKEN)
+    assert shown["last_paid_at"] is None
 
 
 async def test_nothing_is_due_for_a_silence_that_the_market_does_not_pay(database):
