@@ -70,6 +70,9 @@ USUAL = parse_inputs(NEWEST.canonical, ())
 class Assembly:
     """Everything one node consists of; nothing runs yet."""
 
+    journal_problem: str | None = None
+    """Why the journal waits for its disk, None while it does not."""
+
     def __init__(
         self,
         config: Config,
@@ -147,7 +150,6 @@ class Assembly:
         self.forecast = Forecast(self.times, self.book, self.clock, slots=self.slots)
         self.health = Health(self.clock)
         self.health.probe("store", self.store.problem)
-        self.journal_problem: str | None = None
         database.listen(self._journal_waits, self.metrics.journal_written)
         self.key_watch = key_watch(
             market,
@@ -336,6 +338,12 @@ class Assembly:
     def _lasting_shortage(self) -> str | None:
         # Each is asked every time: what is not asked does not hear for how long something has been lacking.
         return next(filter(None, [shortage.look() for shortage in self.shortages]), None)
+
+    def declines(self) -> str | None:
+        """Return why an offer would be declined, as it was found when the node last looked at itself."""
+        if self.snapshot.part("accepting") is not False:
+            return None
+        return "; ".join(self.snapshot.part("not_accepting_because"))
 
     def slots(self) -> int:
         """Return how many jobs are rendered side by side."""

@@ -172,6 +172,7 @@ class _Run:
                         *judging,
                     )
                 ]
+                node.health.probe("accepting", node.declines)
                 node.health.started()
                 notifier.ready(f"following chain {node.market.contracts.place.chain_id}")
 

@@ -1,5 +1,6 @@
 """Which room carries out which order of the engine."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from node.admission.run_times import RunTimes

@@ -36,8 +36,9 @@ class OtlpSpans:
             from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
         except ImportError as problem:
             raise Misconfigured(
-                f"traces.enabled needs OpenTelemetry ({problem}): install it with pip install "
-                "'sdv-node[traces]', or set traces.enabled = false"
+                f'traces.enabled needs OpenTelemetry ({problem}): pip install "sdv-node[traces]", in a '
+                "checkout uv pip install --python .venv opentelemetry-sdk==1.45.2 "
+                "opentelemetry-exporter-otlp-proto-http==1.45.2, or set traces.enabled to false"
             ) from problem
         session = requests.Session()
         # A redirect would take spans and header where no setting says.

@@ -44,8 +44,15 @@ async def test_a_job_that_was_paid_is_seen_in_metrics_log_and_one_trace_across_a
             await asyncio.to_thread(kept.wait_for, "job")
             metrics = await world.get("/metrics")
             log = command(world, "--job", "j1", "--json", "-n", "1000")
+            assert (await world.get("/readyz"))["ok"] is True
+            assert await asyncio.to_thread(drain, world) == 0
+            while (ready := await world.get("/readyz"))["ok"]:
+                await asyncio.sleep(0.1)
+            live = await world.get("/livez")
             world.process.terminate()
             assert await world.death() == 0
+    assert live["ok"] is True
+    assert any("sdv-node resume lets it take jobs again" in reason for reason in ready["reasons"])
     look_at_trace(kept, outcome.deal_id)
     look_at_metrics(metrics)
     look_at_log(log, outcome.deal_id)
@@ -106,6 +113,10 @@ def look_at_log(lines: list[dict], deal_id: str) -> None:
     mined = [line for line in lines if line["event"] == "tx_mined"]
     assert len(mined) == 2
     assert lines[-1]["deal_id"] == deal_id
+
+
+def drain(world) -> int:
+    return CliRunner().invoke(cli, ["--config", str(world.config_file), "drain"]).exit_code
 
 
 def command(world, *arguments: str) -> list[dict]:

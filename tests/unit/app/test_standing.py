@@ -1,4 +1,4 @@
-"""How the node tells how its work stands: the tightest deal, what waits, and nothing where nothing is owed."""
+"""How the node tells how its work stands: the tightest deal, what waits, nothing where nothing is owed."""
 
 from dataclasses import dataclass
 
