@@ -3,13 +3,14 @@
 import asyncio
 import json
 import signal
+import sys
 
 import pytest
 
 from node.app.control import CommandFailed, ask_running_node
 from node.app.reloading import RELOAD
 from node.requester.outcome import RunState
-from tests.chaos.conftest import MODULE
+from tests.chaos.conftest import MODULE, ROOT
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration]
 TOKEN = 10**18
@@ -26,8 +27,22 @@ async def offered(world, different_from=None):
         await asyncio.sleep(0.05)
 
 
+async def cli(world, *words):
+    """Return what a command prints beside the running node."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "node.cli.main", "--config", str(world.config_file), *words),
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert out, err
+    return out.decode()
+
+
 async def test_a_running_node_takes_over_prices_and_jobs_keep_what_was_agreed(make_world):
-    async with make_world("fake:1000") as world, asyncio.timeout(180):
+    async with make_world("fake:1000") as world, asyncio.timeout(420):
         settings = world.config_file.read_text()
         await world.start()
         first_cid, document = await offered(world)
@@ -62,6 +77,14 @@ async def test_a_running_node_takes_over_prices_and_jobs_keep_what_was_agreed(ma
         _, renewed = await offered(world, different_from=first_cid)
         assert renewed != document
 
+        checks = {each["name"]: each for each in json.loads(await cli(world, "doctor", "--quick", "--json"))}
+        assert "through the gateway" in checks["store"]["finding"]
+        assert "what this version ships" in checks["contracts"]["finding"]
+        assert [checks[name]["verdict"] for name in ("port", "public url", "time")] == ["ok"] * 3
+        shown = await cli(world, "top", "--once")
+        assert "j2    paid" in shown
+        assert "reload" not in shown
+
         world.config_file.write_text(changed + "[no_such_section]\nkey = 1\n")
         world.process.send_signal(signal.SIGHUP)
         while "reload_refused" not in world.log_file.read_text():
@@ -70,3 +93,5 @@ async def test_a_running_node_takes_over_prices_and_jobs_keep_what_was_agreed(ma
         world.process.send_signal(signal.SIGHUP)
         while (await world.get("/api/v1/status"))["price_wei"] != str(4 * TOKEN):
             await asyncio.sleep(0.05)
+        assert "reload_refused" in await cli(world, "top", "--once")
+        assert "nothing that can be taken over" in await cli(world, "reload")
