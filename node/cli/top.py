@@ -45,7 +45,7 @@ def top(ctx: click.Context, once: bool) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH, height=HEIGHT)
     view = View()
-    read(config.http, view)
+    read(config, view)
     if once or not (console.is_terminal and sys.stdin.isatty()):
         troubles = _Troubles(config.node.directory)
         view.log = troubles.newest()
@@ -56,7 +56,7 @@ def top(ctx: click.Context, once: bool) -> None:
 
 
 def _watch(config: Config, console: Console, view: View) -> None:
-    feed = Feed(config.http, view)
+    feed = Feed(config, view)
     feed.start()
     troubles = _Troubles(config.node.directory)
     try:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from node.cli.api import get_json, node_url
-from node.config import HttpSection
-from node.errors import Unreachable
+from node.cli.api import HINT, get_json, node_url, operator_headers
+from node.config import Config
+from node.errors import RefusedByPolicy, Unreachable
 
 KEPT_JOBS = 60
 SILENCE_S = 40.0
@@ -46,14 +46,16 @@ class View:
         return sorted(self.jobs.values(), key=lambda job: job.get("seen_at") or 0, reverse=True)
 
 
-def read(section: HttpSection, view: View) -> None:
-    """Read status and jobs anew. Raises Unreachable if no node answers."""
-    code, status = get_json(section, "/api/v1/status")
+def read(config: Config, view: View) -> None:
+    """Read status and jobs anew. Raises Unreachable if no node answers, RefusedByPolicy for strangers."""
+    code, status = get_json(config, "/api/v1/status")
     if code != OK:
         raise Unreachable(
-            f"the node at {node_url(section)} does not tell its status: {status.get('error', code)}"
+            f"the node at {node_url(config.http)} does not tell its status: {status.get('error', code)}"
         )
-    _, found = get_json(section, f"/api/v1/jobs?limit={KEPT_JOBS}")
+    if status.get("view") == "public":
+        raise RefusedByPolicy(f"the node at {node_url(config.http)} shows this to its operator alone: {HINT}")
+    _, found = get_json(config, f"/api/v1/jobs?limit={KEPT_JOBS}")
     view.status = status
     view.jobs = {job["job_id"]: job for job in found.get("jobs", [])}
 
@@ -61,8 +63,8 @@ def read(section: HttpSection, view: View) -> None:
 class Feed:
     """Keeps a view as the node is, on a thread of its own. ``changed`` is set at each change."""
 
-    def __init__(self, section: HttpSection, view: View) -> None:
-        self._section = section
+    def __init__(self, config: Config, view: View) -> None:
+        self._config = config
         self._view = view
         self._over = threading.Event()
         self.changed = threading.Event()
@@ -78,30 +80,31 @@ class Feed:
     def _run(self) -> None:
         while not self._over.is_set():
             try:
-                read(self._section, self._view)
+                read(self._config, self._view)
                 self._view.trouble = None
                 self.changed.set()
-                for kind, data in events(self._section):
+                for kind, data in events(self._config):
                     self._view.take(kind, data)
                     self.changed.set()
                     if self._over.is_set():
                         return
-            except Unreachable as problem:
+            except (RefusedByPolicy, Unreachable) as problem:
                 self._view.trouble = str(problem)
                 self.changed.set()
             self._over.wait(RETRY_S)
 
 
-def events(section: HttpSection) -> Iterator[tuple[str, Any]]:
+def events(config: Config) -> Iterator[tuple[str, Any]]:
     """Yield the node's events until the line breaks or is silent for too long.
 
     Ends at once where the node does not let this user follow; the caller then reads again every now and then.
     Source: the server-sent events of the HTML standard, of which the node uses one line of data an event.
     """
-    parts = urlsplit(node_url(section))
+    parts = urlsplit(node_url(config.http))
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=SILENCE_S)
     try:
-        connection.request("GET", "/api/v1/events", headers={"Accept": "text/event-stream"})
+        headers = {"Accept": "text/event-stream", **operator_headers(config)}
+        connection.request("GET", "/api/v1/events", headers=headers)
         answer = connection.getresponse()
         if answer.status != OK:
             return
