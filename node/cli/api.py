@@ -29,10 +29,9 @@ def get_json(config: Config, path: str) -> tuple[int, Any]:
     """
     url = node_url(config.http)
     parts = urlsplit(url)
-    token = operator_token(config)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        connection.request("GET", path, headers=operator_headers(config))
         answer = connection.getresponse()
         status, document = answer.status, json.loads(answer.read(MAX_ANSWER))
     except (OSError, http.client.HTTPException, ValueError) as problem:
@@ -44,6 +43,12 @@ def get_json(config: Config, path: str) -> tuple[int, Any]:
     if status == http.client.UNAUTHORIZED:
         raise RefusedByPolicy(f"the node at {url} answers its operator alone: {HINT}")
     return status, document
+
+
+def operator_headers(config: Config) -> dict[str, str]:
+    """Return the header that shows the operator, none where the token cannot be read."""
+    token = operator_token(config)
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def operator_token(config: Config) -> str | None:

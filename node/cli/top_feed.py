@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from node.cli.api import get_json, node_url, operator_token
+from node.cli.api import HINT, get_json, node_url, operator_headers
 from node.config import Config
-from node.errors import NodeError, Unreachable
+from node.errors import RefusedByPolicy, Unreachable
 
 KEPT_JOBS = 60
 SILENCE_S = 40.0
@@ -47,12 +47,14 @@ class View:
 
 
 def read(config: Config, view: View) -> None:
-    """Read status and jobs anew. Raises Unreachable if no node answers, RefusedByPolicy for a stranger."""
+    """Read status and jobs anew. Raises Unreachable if no node answers, RefusedByPolicy for strangers."""
     code, status = get_json(config, "/api/v1/status")
     if code != OK:
         raise Unreachable(
             f"the node at {node_url(config.http)} does not tell its status: {status.get('error', code)}"
         )
+    if status.get("view") == "public":
+        raise RefusedByPolicy(f"the node at {node_url(config.http)} shows this to its operator alone: {HINT}")
     _, found = get_json(config, f"/api/v1/jobs?limit={KEPT_JOBS}")
     view.status = status
     view.jobs = {job["job_id"]: job for job in found.get("jobs", [])}
@@ -86,7 +88,7 @@ class Feed:
                     self.changed.set()
                     if self._over.is_set():
                         return
-            except NodeError as problem:
+            except (RefusedByPolicy, Unreachable) as problem:
                 self._view.trouble = str(problem)
                 self.changed.set()
             self._over.wait(RETRY_S)
@@ -99,10 +101,9 @@ def events(config: Config) -> Iterator[tuple[str, Any]]:
     Source: the server-sent events of the HTML standard, of which the node uses one line of data an event.
     """
     parts = urlsplit(node_url(config.http))
-    token = operator_token(config)
-    headers = {"Accept": "text/event-stream"} | ({"Authorization": f"Bearer {token}"} if token else {})
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=SILENCE_S)
     try:
+        headers = {"Accept": "text/event-stream", **operator_headers(config)}
         connection.request("GET", "/api/v1/events", headers=headers)
         answer = connection.getresponse()
         if answer.status != OK:

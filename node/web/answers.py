@@ -300,6 +300,15 @@ class Nothing(Complete):
     """An empty object."""
 
 
+class Module(Complete):
+    """A module that can be hired, as a deal names it."""
+
+    repo: str
+    tag: str
+    commit: str
+    path: str
+
+
 class Offer(Growing):
     """The signed offer document. The signature is over the document without it, by the provider's account."""
 
@@ -307,7 +316,8 @@ class Offer(Growing):
     chain_id: int
     controller: Address
     resource_provider: Address
-    modules: list[str]
+    modules: list[Module]
+    mediators: list[Address]
     valid_until: int
     contact_url: str
     determinism_class: str

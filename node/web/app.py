@@ -4,10 +4,11 @@ Owns the table of routes and their answers. What they show comes from the engine
 published content and further operations are handed in.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from starlette.applications import Starlette
@@ -82,13 +83,13 @@ def build_app(
     pages = _Pages(source, metrics, health, EventStreams(source, max_clients=max_event_clients), signing_in)
     own = (*pages.table(public_metrics=public_metrics), *signing_in.table(), *more)
     content = Content(gateway)
-    about: dict[str, Any] = {}
+    about = b""
 
     async def describe(_request: Request) -> Response:
-        return JSONResponse(about)
+        return Response(about, media_type="application/json")
 
     table = (*own, Operation(OPENAPI, Access.PUBLIC, describe, "This document"))
-    about |= document(table, content.routes)
+    about = json.dumps(document(table, content.routes)).encode()
     app = Starlette(
         routes=[
             *(Route(path, Door(methods, callers)) for path, methods in by_path(table).items()),

@@ -52,6 +52,9 @@ class Guard:
         await (refusal or self._app)(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope, path: str) -> JSONResponse | None:
+        if scope.get("http_version") not in {"1.0", "1.1"}:
+            # What one connection may cost is bounded for HTTP/1 alone.
+            return JSONResponse({"error": "only HTTP/1.1 is spoken here"}, 505)
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:

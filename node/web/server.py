@@ -4,15 +4,18 @@ import asyncio
 import contextlib
 import errno
 import logging
+import resource
 import socket
 import weakref
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import hypercorn.asyncio
 from hypercorn.config import Config, Sockets
 from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
 
 from node.errors import Misconfigured
 
@@ -20,26 +23,67 @@ from node.errors import Misconfigured
 _PEER_TIMEOUT_MS: Final = 60_000
 # How long requests may go on after the order to stop.
 _DRAIN_S: Final = 3.0
+# A request's line and headers must have come within this, and the next one on the same connection begun.
+_HEADERS_WITHIN_S: Final = 5
+_MAX_HEADER_BYTES: Final = 16 * 1024
+_MAX_CONNECTIONS: Final = 1024
+
+Peer = tuple[str, int]
 
 
 class ListeningSocket(socket.socket):
-    """A socket that remembers the connections made on it, so that they can be cut when time is up."""
+    """A socket that remembers the connections made on it: they are bounded, and cut when time is up.
 
-    def __init__(self, family: int, kind: int, protocol: int) -> None:
+    Where there are too many, the oldest that has no request under way goes: who sends a request slowly, or
+    keeps a connection for later, takes no place from who asks now.
+    """
+
+    def __init__(self, family: int, kind: int, protocol: int, limit: int | None = None) -> None:
         super().__init__(family, kind, protocol)
-        self._accepted: Final[weakref.WeakSet[socket.socket]] = weakref.WeakSet()
+        self._limit: Final = limit or most_connections()
+        self._accepted: Final[weakref.WeakValueDictionary[Peer, socket.socket]] = (
+            weakref.WeakValueDictionary()
+        )
+        self._answering: Final[Counter[Peer]] = Counter()
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Take one connection."""
         connection, address = super().accept()
-        self._accepted.add(connection)
+        while len(self._accepted) >= self._limit:
+            waiting = next((peer for peer in self._accepted if not self._answering[peer]), None)
+            if waiting is None:
+                _shut(connection)
+                break
+            _shut(self._accepted.pop(waiting))
+        self._accepted[address[:2]] = connection
         return connection, address
+
+    @contextlib.contextmanager
+    def answering(self, peer: Peer) -> Iterator[None]:
+        """Keep a connection while its request is answered."""
+        self._answering[peer] += 1
+        try:
+            yield
+        finally:
+            self._answering[peer] -= 1
+            if not self._answering[peer]:
+                del self._answering[peer]
 
     def cut(self) -> None:
         """End every connection that is still open, whatever was left to say."""
-        for connection in list(self._accepted):
-            with contextlib.suppress(OSError):  # the peer was quicker
-                connection.shutdown(socket.SHUT_RDWR)
+        for connection in list(self._accepted.values()):
+            _shut(connection)
+
+
+def most_connections() -> int:
+    """Return how many connections are taken at a time: never all the files that this process may open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(_MAX_CONNECTIONS, files // 2))
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the peer was quicker
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +161,13 @@ async def serve_on(app: Starlette, listener: Listener, shutdown: asyncio.Event) 
         # still wait for a peer that never reads the rest of its answer.
         loop.call_later(_DRAIN_S, listener.socket.cut)
 
+    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
+        with listener.socket.answering(tuple(scope.get("client") or ("", 0))):
+            await app(scope, receive, send)
+
     try:
         # Starlette's and hypercorn's ASGI types describe the same calls with different names.
-        await hypercorn.asyncio.serve(cast("Any", app), config, shutdown_trigger=stop)
+        await hypercorn.asyncio.serve(cast("Any", bounded), config, shutdown_trigger=stop)
     finally:
         listener.socket.cut()
         listener.socket.close()
@@ -132,6 +180,8 @@ class _Config(Config):
         super().__init__()
         self.errorlog = logging.getLogger("hypercorn.error")
         self.include_server_header = False
+        self.keep_alive_timeout = _HEADERS_WITHIN_S
+        self.h11_max_incomplete_size = _MAX_HEADER_BYTES
         self.graceful_timeout = _DRAIN_S + 2
         self._bound = bound
 

@@ -19,6 +19,7 @@ from scripts.chaos_runs import (
     publishing,
     reorganisations,
     repeating,
+    strangers,
     workers,
 )
 from scripts.chaos_runs.programme import Case, Run, Test, figures
@@ -28,7 +29,7 @@ from tests.chaos.harness.arena import Arena, arena
 from tests.chaos.harness.nodes import Nodes, zygote
 
 SHOWN_FAILURES = 20
-MODULES = (own, workers, disks, reorganisations, endpoints, publishing, others, repeating)
+MODULES = (own, workers, disks, reorganisations, endpoints, publishing, others, strangers, repeating)
 TESTS = {test.name: test for module in MODULES for test in module.TESTS}
 SELECTIONS = {selection.name: selection for selection in others.SELECTIONS}
 

@@ -105,8 +105,13 @@ class Provider:
         return dict(status["jobs"]["by_phase"]) if status else {}
 
     async def _get(self, path: str) -> dict[str, Any] | None:
+        token = self.data / "http-token"
+        headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
         try:
-            async with aiohttp.ClientSession() as session, session.get(f"{self.url}{path}") as answer:
+            async with (
+                aiohttp.ClientSession(headers=headers) as session,
+                session.get(f"{self.url}{path}") as answer,
+            ):
                 return dict(await answer.json()) if answer.ok else None
         except aiohttp.ClientError:
             return None

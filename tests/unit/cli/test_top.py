@@ -166,23 +166,21 @@ class Node(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def running(tmp_path):
+def config(tmp_path):
     Node.heard, Node.lines = threading.Event(), 0
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield load(
-        environment={},
-        overrides={"http": {"port": server.server_port}, "node": {"data_dir": str(tmp_path / "data")}},
-    )
+    sections = {"http": {"port": server.server_port}, "node": {"data_dir": str(tmp_path)}}
+    yield load(environment={}, overrides=sections)
     Node.heard.set()
     server.shutdown()
     server.server_close()
 
 
-def test_events_are_taken_over_and_a_broken_line_is_taken_up_again(running, monkeypatch):
+def test_events_are_taken_over_and_a_broken_line_is_taken_up_again(config, monkeypatch):
     monkeypatch.setattr("node.cli.top_feed.RETRY_S", 0.01)
     found = View()
-    feed = Feed(running, found)
+    feed = Feed(config, found)
     feed.start()
     # j52 comes with the second line, after the first one broke.
     while "j52" not in found.jobs:
@@ -194,16 +192,16 @@ def test_events_are_taken_over_and_a_broken_line_is_taken_up_again(running, monk
     assert found.trouble is None
 
 
-def test_beats_and_comments_are_no_events(running):
-    assert [kind for kind, _ in events(running)] == ["progress", "job"]
+def test_beats_and_comments_are_no_events(config):
+    assert [kind for kind, _ in events(config)] == ["progress", "job"]
 
 
-def test_once_prints_one_frame_without_a_terminal(running, capsys, tmp_path):
+def test_once_prints_one_frame_without_a_terminal(config, capsys, tmp_path):
     (tmp_path / "log").mkdir()
     lines = ({"timestamp": datetime.now(UTC).isoformat(), "level": each, "event": each} for each in LEVELS)
     (tmp_path / "log" / "node.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     with pytest.raises(SystemExit) as ended:
-        main(["--data-dir", str(tmp_path), "--set", f"http.port={running.http.port}", "top", "--once"])
+        main(["--data-dir", str(tmp_path), "--set", f"http.port={config.http.port}", "top", "--once"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
     assert "queue: j4 agreed" in printed

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from node.errors import Misconfigured
+from node.web import server
 from node.web.app import listen, serve, serve_on
 
 
@@ -92,3 +93,61 @@ async def test_the_port_is_free_again_after_the_shutdown(app):
     shutdown.set()
     await asyncio.wait_for(serving, 60)
     listen("127.0.0.1", listener.port).socket.close()
+
+
+async def test_the_oldest_connection_that_asks_for_nothing_gives_way_to_a_new_one(app, monkeypatch):
+    monkeypatch.setattr(server, "most_connections", lambda: 3)
+    listener = listen("127.0.0.1", 0)
+    shutdown = asyncio.Event()
+    serving = asyncio.create_task(serve_on(app, listener, shutdown))
+    stream, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await stream.readuntil(b"event: status")
+    slow = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(5)]
+    for _, sender in slow:
+        sender.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow:")
+    async with asyncio.timeout(60):
+        for reader, _ in slow[:3]:
+            assert await reader.read() == b""
+        last, sender = slow[-1]
+        sender.write(b" 1\r\nConnection: close\r\n\r\n")
+        assert (await last.read()).startswith(b"HTTP/1.1 200")
+    assert not stream.at_eof()
+    for _, sender in [*slow, (stream, writer)]:
+        sender.close()
+    shutdown.set()
+    await serving
+
+
+async def test_a_request_whose_headers_never_end_is_cut_off_and_one_too_long_is_refused(app, monkeypatch):
+    monkeypatch.setattr(server, "_HEADERS_WITHIN_S", 0.05)
+    listener = listen("127.0.0.1", 0)
+    shutdown = asyncio.Event()
+    serving = asyncio.create_task(serve_on(app, listener, shutdown))
+    reader, slow = await asyncio.open_connection("127.0.0.1", listener.port)
+    slow.write(b"GET /livez HTTP/1.1\r\nHost:")
+    reader_of_long, long = await asyncio.open_connection("127.0.0.1", listener.port)
+    long.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 40_000)
+    async with asyncio.timeout(60):
+        assert await reader.read() == b""
+        assert (await reader_of_long.read()).startswith(b"HTTP/1.1 431")
+    for sender in (slow, long):
+        sender.close()
+    shutdown.set()
+    await serving
+
+
+async def test_http_2_is_not_spoken(app):
+    listener = listen("127.0.0.1", 0)
+    shutdown = asyncio.Event()
+    serving = asyncio.create_task(serve_on(app, listener, shutdown))
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n")
+    writer.write(b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n")
+    answer = await reader.readuntil(b"\r\n\r\n")
+    rest = b"" if b" 505 " in answer else await reader.read(200)
+    assert b" 200 " not in answer
+    assert b"reasons" not in rest
+    writer.close()
+    shutdown.set()
+    await serving
