@@ -5,13 +5,16 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+
+from node.web.routes import Access, Operation
 
 
-def gpu_history_routes(history: Callable[[], dict[str, Any]]) -> list[Route]:
-    """Return the route; ``history`` gives the samples as JSON values."""
+def gpu_history_table(history: Callable[[], dict[str, Any]]) -> tuple[Operation, ...]:
+    """Return the operation; ``history`` gives the samples as JSON values."""
 
     async def samples(_request: Request) -> Response:
         return JSONResponse(history(), headers={"Cache-Control": "no-store"})
 
-    return [Route("/api/v1/gpus/history", samples)]
+    return (
+        Operation("/api/v1/gpus/history", Access.OPERATOR, samples, "GPU readings of the last hours, by card"),
+    )
