@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from node.job.outputs import image_path
+from node.web.answers import Complete, Growing
 from node.web.routes import Access, Operation
 from node.web.status import StatusSource
 
@@ -39,6 +40,18 @@ class JobLogs(Protocol):
     def lines(self, job_id: str, limit: int) -> list[dict[str, Any]]:
         """Return the last lines of a job, oldest first. May read a small file."""
         ...
+
+
+class LogLine(Growing):
+    """One line, without secrets; what else it says stands beside these."""
+
+    event: str
+
+
+class LogLines(Complete):
+    """A job's last lines."""
+
+    lines: list[LogLine]
 
 
 def job_file_table(source: Stills, logs: JobLogs) -> tuple[Operation, ...]:
@@ -73,9 +86,23 @@ def job_file_table(source: Stills, logs: JobLogs) -> tuple[Operation, ...]:
 
     return (
         Operation(
-            "/api/v1/jobs/{job_id}/stills/{number}", Access.OPERATOR, still, "A still, also before it is published"
+            "/api/v1/jobs/{job_id}/stills/{number}",
+            Access.OPERATOR,
+            still,
+            "A still as soon as it is rendered",
+            answer="image/png",
+            refusals=(404,),
+            details="Once the job is published, 303 to the gateway. A job's `stills` tells which there are.",
         ),
-        Operation("/api/v1/jobs/{job_id}/logs", Access.OPERATOR, lines, "The last log lines of a job"),
+        Operation(
+            "/api/v1/jobs/{job_id}/logs",
+            Access.OPERATOR,
+            lines,
+            "The last lines of the log that name a job, oldest first",
+            answer=LogLines,
+            query={"limit": f"how many, 1 to {MAX_LINES}; {MAX_LINES} without it"},
+            refusals=(400, 404),
+        ),
     )
 
 
