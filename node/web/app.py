@@ -157,7 +157,8 @@ class _Pages:
                 "Changes as they come",
                 answer="text/event-stream",
                 refusals=(503,),
-                details="Types status and job, with the data of those routes; progress, with what of a job moves while it is rendered; and beat when all is quiet.",
+                details="Types status and job, with the data of those routes; progress, with the part of "
+                "a job that moves while it is rendered; and beat when all is quiet.",
             ),
             Operation("/", public, self.page, "The dashboard's page", answer="text/html"),
             *self._files.table(),

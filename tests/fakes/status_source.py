@@ -11,6 +11,13 @@ TOKEN = 10**18
 STAGES = (("load_still", 1), ("still", 20), ("video", 25), ("encode", 4))
 
 
+def _step(
+    at: float, event: str, phase: str, detail: str = "", block_number: int | None = None
+) -> dict[str, Any]:
+    step = {"at": at, "event": event, "phase": phase, "detail": detail}
+    return {**step, "block_number": block_number, "tx_hash": None}
+
+
 class FakeStatusSource:
     """Holds jobs and a status, advances jobs on demand, and tells every subscriber."""
 
@@ -206,15 +213,9 @@ class FakeStatusSource:
             "run_time": None,
             "outputs": [],
             "timeline": [
-                {"at": self.now - 12, "event": "JobSeen", "phase": "SEEN", "detail": ""},
-                {"at": self.now - 8, "event": "Proposed", "phase": "PROPOSED", "detail": ""},
-                {
-                    "at": self.now,
-                    "event": "DealAgreed",
-                    "phase": "AGREED",
-                    "detail": "",
-                    "block_number": 187_442_000,
-                },
+                _step(self.now - 12, "OfferSeen", "SEEN"),
+                _step(self.now - 8, "Admitted", "PROPOSED"),
+                _step(self.now, "DealMoved", "AGREED", block_number=187_442_000),
             ],
             "transactions": [
                 {
@@ -297,7 +298,7 @@ class FakeStatusSource:
         job["phase"] = phase
         job["timeline"] = [
             *job["timeline"],
-            {"at": self.now, "event": event, "phase": phase, "detail": detail},
+            _step(self.now, event, phase, detail),
         ]
         self._changed(job_id)
 

@@ -13,8 +13,18 @@ export class Refused extends Error {
   }
 }
 
-export async function askJson(path, options = {}) {
-  const response = await fetch(path, { headers: { Accept: 'application/json', ...options.headers }, cache: 'no-store', ...options });
+export function askJson(path) {
+  return answerOf(fetch(path, { headers: { Accept: 'application/json' }, cache: 'no-store' }));
+}
+
+export function postJson(path, document = {}) {
+  return answerOf(fetch(path, {
+    method: 'POST', headers: { Accept: 'application/json', 'Content-Type': 'application/json' }, body: JSON.stringify(document),
+  }));
+}
+
+async function answerOf(asked) {
+  const response = await asked;
   const body = await response.json().catch(() => ({}));
   if (!response.ok) throw new Refused(response.status, body.error ?? `the node answered ${response.status}`);
   return body;

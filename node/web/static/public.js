@@ -1,7 +1,7 @@
 // What everybody may see of a node, and the form with which its operator signs in.
 
 import { copyButton, el, onChain, pairs, redrawn } from './dom.js';
-import { askJson } from './feed.js';
+import { postJson } from './feed.js';
 import { money, plural } from './format.js';
 
 const form = signIn();
@@ -33,9 +33,7 @@ function signIn() {
     button.disabled = true;
     problem.textContent = '';
     try {
-      await askJson('/api/v1/session', {
-        method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ token: field.value.trim() }),
-      });
+      await postJson('/api/v1/session', { token: field.value.trim() });
       location.reload();
     } catch (error) {
       problem.textContent = error.status ? error.message : 'The node does not answer: try again in a moment.';

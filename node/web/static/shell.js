@@ -1,7 +1,7 @@
 // What every page has around it: the node's state, the connection, notices, drain and resume, signing in.
 
 import { byId, el, redrawn } from './dom.js';
-import { Feed, Refused, askJson } from './feed.js';
+import { Feed, Refused, postJson } from './feed.js';
 import { ago, bytes, duration } from './format.js';
 import { publicView } from './public.js';
 
@@ -108,7 +108,7 @@ export class Shell {
     button.disabled = true;
     this.failed = '';
     try {
-      const told = await askJson(`/api/v1/${verb}`, { method: 'POST' });
+      const told = await postJson(`/api/v1/${verb}`);
       this.status = { ...this.status, draining: told.draining };
     } catch (error) {
       this.failed = error instanceof Refused
