@@ -218,7 +218,7 @@ def _apply_network(layers: Layers) -> None:
             )
         )
         return
-    for key in ("rpc_urls", "chain_id", "controller"):
+    for key in ("rpc_urls", "chain_id", "controller", "explorer"):
         if not chain.get(key) and network.get(key):
             chain[key] = network[key]
             layers.origins["chain", key] = Origin("network", f"networks.toml [{name}]")

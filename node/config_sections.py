@@ -70,6 +70,7 @@ class ChainSection(Section):
     token: OptionalAddress
     confirmations: Annotated[int, Field(ge=0, le=1000)]
     finality_blocks: Annotated[int, Field(ge=1, le=100_000)]
+    explorer: OptionalUrl
     poll_interval_s: Annotated[float, Field(ge=0.02, le=60)]
     lookback_blocks: Annotated[int, Field(ge=0)]
     max_fee_gwei: Annotated[float, Field(gt=0)]

@@ -176,14 +176,16 @@ class Admission:
         if job.phase is not Phase.SEEN:
             return None
         if not (job.hired or self._settings.proposes):
-            return Declined("this node proposes to nobody (market.matching): it can be hired directly")
+            return Declined(
+                "this node proposes to nobody (market.matching): it can be hired directly", "matching"
+            )
         rival = await self._rival(job)
         if rival is not None:
-            return Declined(rival)
+            return Declined(rival, "rival")
         record = await self._records.record_of(job.offer.requester)
         unwelcome = counterparties.unwelcome(job.offer.requester, record, self._settings.limits)
         if unwelcome is not None:
-            return Declined(unwelcome.reason)
+            return Declined(unwelcome.reason, unwelcome.rule)
         # Nothing is awaited behind the facts: what is promised meanwhile would weigh on nothing.
         closes_at, escrow_wei = await self._hire(job.terms) if job.hired else (0, Wei(0))
         standing = self._standing(job, record)
@@ -191,7 +193,7 @@ class Admission:
         hire = self._hire_facts(job, facts, closes_at, escrow_wei) if job.hired else None
         refusal = self._refusal(facts, record, hire)
         if refusal is not None and refusal.final:
-            return Declined(refusal.reason)
+            return Declined(refusal.reason, refusal.rule)
         if refusal is not None:
             self._log.info("offer_waits", job_id=job.job_id, effect=effect.effect_id, reason=refusal.reason)
             raise NotNow(refusal.reason)

@@ -178,6 +178,7 @@ class Assembly:
                     "max_open_deals": config.admission.max_open_deals,
                     "max_open_proposals_per_requester": config.admission.max_open_proposals_per_requester,
                 },
+                "explorer": config.chain.explorer or None,
             },
             worker=self.pool.status,
             places=self.several.status,

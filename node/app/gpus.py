@@ -13,6 +13,7 @@ import structlog
 from node.app.gpu_need import rules_of
 from node.clock import Clock
 from node.gpu.gate import Cause, Judgement, Past, judge
+from node.gpu.history import GpuHistory
 from node.gpu.hours import Hours
 from node.gpu.ledger import Claim, VramLedger
 from node.gpu.need import MemoryNeed
@@ -112,6 +113,7 @@ class GpuRoom:
         self._settings = settings
         self._rules = rules_of(settings)
         self._hours = hours or Hours(settings.windows)
+        self.history = GpuHistory(clock)
         self._own = own
         self._workers = workers
         self._open_jobs = open_jobs
@@ -235,6 +237,7 @@ class GpuRoom:
 
     def _hear(self, report: GpuReport) -> None:
         self._say_changes(report)
+        self.history.note(report.gpus)
         if self._need is not None:
             self._judgement, self._past = judge(
                 self._ours(report),

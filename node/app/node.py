@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,13 +30,15 @@ from node.engine.follow import Follower, Refresher
 from node.engine.snapshot import Snapshot
 from node.errors import Fatal
 from node.journal.database import Database
-from node.observe.log_records import recorded
+from node.observe.log_records import LogRecord, Wanted, last_records, recorded
 from node.observe.systemd import Notifier, feed_watchdog
 from node.publisher.gateway import gateway_routes
 from node.types import Address, Cid, Wei
 from node.web.app import build_app, listen, serve_on
 from node.web.callers import Callers
 from node.web.control import Orders
+from node.web.gpu_history import gpu_history_table
+from node.web.job_files import job_file_table
 from node.web.sessions import SIGN_IN, SIGN_IN_S, Sessions
 from node.web.signing_in import SigningIn
 from node.web.token_file import FILE_NAME, TokenFile
@@ -284,7 +287,11 @@ class _Run:
                 own_origins=public_urls,
             ),
             signing_in=SigningIn(sessions, public_urls),
-            more=orders.table(),
+            more=(
+                *orders.table(),
+                *job_file_table(node.snapshot, partial(_job_lines, node.directory)),
+                *gpu_history_table(node.gpus.history.to_json),
+            ),
             public_metrics=settings.public_metrics,
             allowed_hosts=(public,) if public else (),
         )
@@ -292,3 +299,7 @@ class _Run:
 
 async def _sign_in(sessions: Sessions, _: Arguments) -> dict[str, Any]:
     return {"code": sessions.sign_in_code(), "valid_for_s": SIGN_IN_S}
+
+
+def _job_lines(directory: Path, job_id: str, limit: int) -> list[LogRecord]:
+    return last_records(directory, Wanted(job_id), limit)

@@ -117,4 +117,4 @@ def undisputed(job_id: JobId, event: JobEvent, holder: Callable[[DealId], JobId 
         return event
     if isinstance(event, HireSeen):
         return None
-    return Declined(f"the requester hired this node directly: the job is carried out as {held_by}")
+    return Declined(f"the requester hired this node directly: the job is carried out as {held_by}", "rival")

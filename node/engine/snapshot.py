@@ -3,22 +3,24 @@
 Listens to the engine, reads the journal for what is older, and changes nothing.
 """
 
-import asyncio
-import json
+import contextlib
 import shutil
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from node.clock import Clock
 from node.engine.book import Book
+from node.engine.news import Change, News
+from node.engine.offer_tally import OfferTally
+from node.engine.shown import shown_output, shown_progress, shown_run_time, shown_step, shown_transaction
 from node.engine.statements import Statements
-from node.job.copies import Copy, told
-from node.job.deal import AgreementState
-from node.job.events import JobEvent, OfferSeen, Rendered
+from node.job.copies import Copy
+from node.job.events import Declined, JobEvent, OfferSeen, Rendered
 from node.job.job import Job
+from node.job.outputs import image_path
 from node.job.phase import Phase
 from node.job.progress import Progress
 from node.job.transactions import TxRow
@@ -26,10 +28,8 @@ from node.journal.ledger_rows import JobFilter
 from node.journal.records import JobRow, SkippedLog, TimelineRow
 from node.types import Cid, DealId, JobId
 
-MAX_WAITING_NEWS = 256
 SHOWN_SKIPPED = 20
-PROGRESS_EVERY_S = 0.25
-MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4", ".json": "application/json"}
+PROGRESS_EVERY_S = 0.5
 
 
 class HistoryJournal(Protocol):
@@ -139,7 +139,9 @@ class Snapshot:
         self._waiting: dict[JobId, str] = {}
         self._skipped: deque[SkippedLog] = deque(maxlen=SHOWN_SKIPPED)
         self._left: Counter[str] = Counter()
-        self._listeners: set[asyncio.Queue[tuple[str, JobId | None]]] = set()
+        self._tally = OfferTally(self._fixed["started_at"])
+        self._stills: dict[JobId, dict[int, str]] = {}
+        self._news = News()
 
     async def restore(self) -> None:
         """Take over what is shown of the time before this start."""
@@ -148,23 +150,29 @@ class Snapshot:
     def job_changed(self, job: Job, event: JobEvent) -> None:
         """Take note of one step of a job."""
         self._waiting.pop(job.job_id, None)
+        self._tally.job_changed(event)
         if isinstance(event, OfferSeen):
             self._counters.offer_seen()
         if isinstance(event, Rendered) and (last := self._progress.get(job.job_id)) is not None:
             began_at = self._stage_began_at[job.job_id]
             self._counters.rendered(last.stage, self._clock.monotonic() - began_at)
+        if isinstance(event, Declined) and event.rule:
+            self._counters.offer_refused(event.rule)
         if job.phase != Phase.RENDERING:
             for known in (self._progress, self._told_progress_at, self._stage_began_at):
                 known.pop(job.job_id, None)
+        if job.phase.terminal or job.cid is not None:
+            self._stills.pop(job.job_id, None)
         if job.phase.terminal:
             self._counters.job_finished(job.phase)
         if job.phase == Phase.PAID:
             self._counters.paid(job.paid_wei)
-        self._tell("job", job.job_id)
+        self._news.tell(Change.JOB, job.job_id)
 
     def log_skipped(self, skipped: SkippedLog) -> None:
         """Take note of a log that is not worth a job."""
         self._skipped.appendleft(skipped)
+        self._tally.skipped(skipped)
         if skipped.kind is not None:
             self._left[skipped.kind] += 1
             self._counters.offer_refused(skipped.kind)
@@ -173,7 +181,7 @@ class Snapshot:
         """Remember why a job waits until its next step, so that people are told."""
         if self._waiting.get(job_id) != reason:
             self._waiting[job_id] = reason
-            self._tell("job", job_id)
+            self._news.tell(Change.JOB, job_id)
 
     def progressed(self, job_id: JobId, progress: Progress) -> None:
         """Take note of the worker's progress; listeners hear of it a few times a second."""
@@ -189,16 +197,18 @@ class Snapshot:
         if done > 0:
             self._counters.stepped(progress.stage, done)
         self._progress[job_id] = progress
+        if progress.artifact is not None:
+            self._still_made(job_id, progress.artifact)
         told_at = self._told_progress_at.get(job_id)
         if told_at is None or now - told_at >= PROGRESS_EVERY_S or progress.fraction >= 1:
             self._told_progress_at[job_id] = now
-            self._tell("job", job_id)
+            self._news.tell(Change.PROGRESS, job_id)
 
     def update(self, **parts: Any) -> None:
         """Replace parts of the status, e.g. ``chain={...}`` or ``wallet={...}``."""
         if any(self._changing.get(name) != value for name, value in parts.items()):
             self._changing.update(parts)
-            self._tell("status", None)
+            self._news.tell(Change.STATUS)
 
     def part(self, name: str) -> Any:
         """Return a part of the status as last updated, None before."""
@@ -219,6 +229,7 @@ class Snapshot:
                 for log in self._skipped
             ],
             "skipped_since_start": dict(self._left),
+            "offers": self._tally.to_json(),
             **self._changing,
         }
 
@@ -246,9 +257,9 @@ class Snapshot:
             "gas_wei": money["gas_wei"],
             "money": money,
             "copies": await self._copies_of(row.job.job_id),
-            "run_time": _run_time(timeline),
-            "timeline": [history_step(step) for step in timeline],
-            "transactions": [_transaction(tx) for tx in transactions],
+            "run_time": shown_run_time(timeline),
+            "timeline": [shown_step(step) for step in timeline],
+            "transactions": [shown_transaction(tx) for tx in transactions],
         }
 
     async def _copies_of(self, job_id: JobId) -> list[dict[str, Any]]:
@@ -260,25 +271,45 @@ class Snapshot:
         ]
 
     async def subscribe(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield ``{"type": "job" | "status", "data": {...}}`` as things change, until it is closed.
+        """Yield ``{"type": "job" | "progress" | "status", "data": {...}}`` as things change, until closed.
 
-        A listener that falls behind is told less often, never made to wait for.
+        A job's progress is told without its story, which does not change meanwhile and costs the journal
+        time. A listener that falls behind is told less often, never made to wait for.
         """
-        news: asyncio.Queue[tuple[str, JobId | None]] = asyncio.Queue(MAX_WAITING_NEWS)
-        self._listeners.add(news)
-        try:
-            while True:
-                kind, job_id = await news.get()
-                data = self.status() if job_id is None else await self.job(job_id)
+        async with contextlib.aclosing(self._news.listen()) as changes:
+            async for item in changes:
+                data: dict[str, Any] | None
+                if item.job_id is None:
+                    data = self.status()
+                elif item.change is Change.PROGRESS:
+                    data = self._progress_of(item.job_id)
+                else:
+                    data = await self.job(item.job_id)
                 if data is not None:
-                    yield {"type": kind, "data": data}
-        finally:
-            self._listeners.discard(news)
+                    yield {"type": item.change.name.lower(), "data": data}
 
-    def _tell(self, kind: str, job_id: JobId | None) -> None:
-        for news in self._listeners:
-            if not news.full():
-                news.put_nowait((kind, job_id))
+    def still(self, job_id: str, number: int) -> tuple[Path, str] | None:
+        """Return a job's folder and the path from there of a still that is complete and not published yet."""
+        path = self._stills.get(JobId(job_id), {}).get(number)
+        return None if path is None else (self._data_dir / "jobs" / job_id, path)
+
+    def _still_made(self, job_id: JobId, artifact: str) -> None:
+        job = self._book.get(job_id)
+        for number in range(1, job.offer.spec.batching + 1 if job else 1):
+            if PurePosixPath(artifact).match(image_path(number)):
+                self._stills.setdefault(job_id, {})[number] = artifact
+                self._news.tell(Change.JOB, job_id)
+
+    def _progress_of(self, job_id: JobId) -> dict[str, Any] | None:
+        progress, row = self._progress.get(job_id), self._book.row(job_id)
+        if progress is None or row is None:
+            return None
+        return {
+            "job_id": job_id,
+            "progress": shown_progress(progress),
+            "estimate": self._forecast(row.job),
+            "updated_at": row.updated_at,
+        }
 
     def _describe(self, row: JobRow) -> dict[str, Any]:
         job = row.job
@@ -305,69 +336,12 @@ class Snapshot:
             "deadline": job.deadline,
             "seen_at": row.seen_at,
             "updated_at": row.updated_at,
-            "progress": {
-                "stage": progress.stage,
-                "step": progress.step,
-                "steps": progress.steps,
-                "fraction": progress.fraction,
-            }
-            if progress
-            else None,
-            "outputs": [_output(result, path) for path in job.outputs],
+            "progress": None if progress is None else shown_progress(progress),
+            "stills": sorted(self._stills.get(job.job_id, ())),
+            "outputs": [shown_output(result, path) for path in job.outputs],
             "estimate": self._forecast(job),
             "run_time": None,
             "copies": [],
             "timeline": [],
             "transactions": [],
         }
-
-
-def _output(result: Path, path: str) -> dict[str, Any]:
-    file = result / path
-    size = file.stat().st_size if file.is_file() else None
-    return {
-        "path": path,
-        "media_type": MEDIA_TYPES.get(file.suffix, "application/octet-stream"),
-        "bytes": size,
-    }
-
-
-def history_step(step: TimelineRow) -> dict[str, Any]:
-    """Return one step of a job's history as it is shown."""
-    body = json.loads(step.body)
-    detail = body.get("reason") or body.get("cid") or _taken(body)
-    if body.get("copies"):
-        detail = f"{detail}, {told(Copy(**copy) for copy in body['copies'])}"
-    if body.get("lacking"):
-        detail = f"{detail}; only {body['lacking']}, as the deadline was near"
-    if "state" in body:
-        detail = f"{AgreementState(body['state']).name} in {body['tx_hash']}"
-    return {"at": step.at, "event": step.event, "phase": step.phase, "detail": detail}
-
-
-def _taken(body: dict[str, Any]) -> str | None:
-    if body.get("taken_s") is None:
-        return None
-    return f"took {body['taken_s']:.1f} s, {body['expected_s']:.1f} s were expected"
-
-
-def _run_time(timeline: list[TimelineRow]) -> dict[str, float] | None:
-    """Return how long the last rendering took and was expected to take, or None."""
-    for step in reversed(timeline):
-        body = json.loads(step.body) if step.event == Rendered.__name__ else {}
-        if body.get("taken_s") is not None:
-            return {"expected_s": body["expected_s"], "taken_s": body["taken_s"]}
-    return None
-
-
-def _transaction(row: TxRow) -> dict[str, Any]:
-    newest = row.attempts[-1].tx_hash if row.attempts else None
-    return {
-        "what": row.what,
-        "status": row.status.value,
-        "tx_hash": row.tx_hash or newest,
-        "nonce": row.nonce,
-        "gas_used": row.gas_used,
-        "fee_wei": str(row.fee_wei),
-        "reason": row.reason,
-    }

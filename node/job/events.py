@@ -51,9 +51,10 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """Admission said no for good."""
+    """Admission said no for good; ``rule`` is the name it is counted under, empty for one of old."""
 
     reason: str
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ class MarketFeed:
     async def _let_in(self, batch: FeedBatch, offers: Sequence[tuple[LogRef, Offer]]) -> None:
         sifted = await self._gate.sift([offer for _, offer in offers])
         for job_id, reason in sifted.displaced.items():
-            batch.events.append((job_id, Declined(reason)))
+            batch.events.append((job_id, Declined(reason, Refused.CROWDED)))
         for position, (ref, offer) in enumerate(offers):
             left = sifted.left.get(position)
             if left is None:

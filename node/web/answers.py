@@ -209,6 +209,8 @@ class Status(Growing):
     offer: dict[str, Any] | None = None
     ipfs: dict[str, Any] | None = None
     gpus: list[dict[str, Any]] | None = None
+    offers: dict[str, Any]
+    explorer: str | None = None
 
 
 class Output(Complete):
@@ -226,6 +228,8 @@ class Step(Complete):
     event: str
     phase: str
     detail: str | None
+    block_number: int | None
+    tx_hash: str | None
 
 
 class Transaction(Growing):
@@ -261,6 +265,7 @@ class Job(Growing):
     seen_at: Moment
     updated_at: Moment
     progress: Progress | None
+    stills: list[int] = []
     estimate: Estimate | None
     run_time: dict[str, float] | None
     outputs: list[Output]

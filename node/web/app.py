@@ -7,7 +7,6 @@ published content and further operations are handed in.
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from typing import Final
 
 import structlog
@@ -30,6 +29,7 @@ from node.web.events import EventStreams
 from node.web.guard import Guard
 from node.web.openapi import PATH as OPENAPI
 from node.web.openapi import document
+from node.web.pages import PageFiles
 from node.web.public_view import public_job, public_status
 from node.web.routes import Access, Content, Operation, by_path, everything
 from node.web.server import Listener, listen, serve, serve_on
@@ -49,16 +49,6 @@ _JOBS_QUERY: Final = {
     "phase": f"one of {', '.join(Phase)}",
     "requester": "jobs of this account, 0x and 40 hex digits",
     "since": "seen after this moment, in seconds since the Unix epoch",
-}
-_STATIC: Final = {
-    "index.html": "text/html; charset=utf-8",
-    "app.css": "text/css; charset=utf-8",
-    "main.js": "text/javascript; charset=utf-8",
-    "feed.js": "text/javascript; charset=utf-8",
-    "format.js": "text/javascript; charset=utf-8",
-    "jobs.js": "text/javascript; charset=utf-8",
-    "detail.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
 }
 
 
@@ -118,8 +108,7 @@ class _Pages:
         self._metrics: Final = metrics
         self._health: Final = health
         self.streams: Final = streams
-        folder = resources.files("node.web") / "static"
-        self._files: Final = {name: (folder / name).read_bytes() for name in _STATIC}
+        self._files: Final = PageFiles()
 
     def table(self, *, public_metrics: bool) -> tuple[Operation, ...]:
         """Return what this application answers by itself."""
@@ -169,17 +158,11 @@ class _Pages:
                 "Changes as they come",
                 answer="text/event-stream",
                 refusals=(503,),
-                details="Types status and job, with the data of those routes, and beat when all is quiet.",
+                details="Types status and job, with the data of those routes; progress, with the part of "
+                "a job that moves while it is rendered; and beat when all is quiet.",
             ),
             Operation("/", public, self.page, "The dashboard's page", answer="text/html"),
-            Operation(
-                "/static/{name}",
-                public,
-                self.static,
-                "Its scripts and styles",
-                answer="*/*",
-                refusals=(404,),
-            ),
+            *self._files.table(),
         )
 
     async def livez(self, _request: Request) -> Response:
@@ -219,13 +202,7 @@ class _Pages:
     async def page(self, request: Request) -> Response:
         if "token" in request.query_params:
             return self._signing_in.by_address(request)
-        return Response(self._files["index.html"], media_type=_STATIC["index.html"])
-
-    async def static(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in self._files:
-            raise HTTPException(404, "there is no such file")
-        return Response(self._files[name], headers={"Content-Type": _STATIC[name]})
+        return self._files.answer("index.html", request)
 
 
 def _limit(text: str | None) -> int:

@@ -140,6 +140,8 @@ class EventStreams:
                 # Not wait_for: on Python 3.11 it loses a cancellation that meets an arriving item.
                 async with asyncio.timeout(self._heartbeat_s):
                     chunk = await queue.get()
+                while not queue.empty():
+                    chunk += queue.get_nowait()
             except TimeoutError:
                 chunk = _BEAT
 

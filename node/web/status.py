@@ -24,7 +24,7 @@ class StatusSource(Protocol):
         ...
 
     def subscribe(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield ``{"type": "job" | "status", "data": {...}}`` as things change, until it is closed."""
+        """Yield ``{"type": "job" | "progress" | "status", "data": {...}}`` as things change, until closed."""
         ...
 
 

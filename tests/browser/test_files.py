@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 from node.publisher.unixfs import import_path
 from tests.browser.conftest import FRAMES, Published, ServedNode, paint, write_clip
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 WIDTH, HEIGHT = 1024, 576
 FRAMERATE = 7

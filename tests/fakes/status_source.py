@@ -2,12 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from tests.fakes.gpus import card
 
 TOKEN = 10**18
 STAGES = (("load_still", 1), ("still", 20), ("video", 25), ("encode", 4))
+
+
+def _step(
+    at: float, event: str, phase: str, detail: str = "", block_number: int | None = None
+) -> dict[str, Any]:
+    step = {"at": at, "event": event, "phase": phase, "detail": detail}
+    return {**step, "block_number": block_number, "tx_hash": None}
 
 
 class FakeStatusSource:
@@ -17,6 +25,7 @@ class FakeStatusSource:
         self.now = now
         self._jobs: dict[str, dict[str, Any]] = {}
         self._subscribers: list[asyncio.Queue[dict[str, Any] | None]] = []
+        self._stills: dict[str, tuple[Path, str]] = {}
         self._status: dict[str, Any] = {
             "version": "0.1.0",
             "started_at": now - 93_000,
@@ -103,7 +112,11 @@ class FakeStatusSource:
             },
             "disk": {"path": "/var/lib/sdv-node", "free_bytes": 412 << 30},
             "jobs": {"by_phase": {}},
-            "earnings": {"paid_wei": "0", "day_wei": "0"},
+            "earnings": {},
+            "draining": False,
+            "explorer": "https://explorer.example.org",
+            "skipped": [],
+            "offers": {"since": now - 93_000, "seen": 0, "taken": 0, "declined": {}},
             "gateway_url": "http://127.0.0.1:8080",
             "public_gateway": None,
             "limits": {"max_open_deals": 4, "max_open_proposals_per_requester": 2},
@@ -124,7 +137,17 @@ class FakeStatusSource:
         return {
             **self._status,
             "jobs": {"by_phase": by_phase},
-            "earnings": {"paid_wei": str(paid), "day_wei": str(paid // 2)},
+            "earnings": {
+                "paid_wei": str(paid),
+                "day_wei": str(paid // 2),
+                "week_wei": str(paid),
+                "month_wei": str(paid),
+                "locked_wei": str(3 * TOKEN),
+                "claimable_wei": "0",
+                "slashed_wei": "0",
+                "gas_wei": str(TOKEN // 100),
+                **self._status["earnings"],
+            },
         }
 
     async def jobs(self, limit: int, before: str | None, chosen: Any = None) -> list[dict[str, Any]]:
@@ -140,6 +163,9 @@ class FakeStatusSource:
 
     async def job(self, job_id: str) -> dict[str, Any] | None:
         return self._jobs.get(job_id)
+
+    def still(self, job_id: str, number: int) -> tuple[Path, str] | None:
+        return self._stills.get(job_id) if number == 1 else None
 
     async def subscribe(self) -> AsyncIterator[dict[str, Any]]:
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -181,13 +207,15 @@ class FakeStatusSource:
             "seen_at": self.now,
             "updated_at": self.now,
             "progress": None,
+            "stills": [],
+            "copies": [],
             "estimate": None,
             "run_time": None,
             "outputs": [],
             "timeline": [
-                {"at": self.now - 12, "event": "JobSeen", "phase": "SEEN", "detail": ""},
-                {"at": self.now - 8, "event": "Proposed", "phase": "PROPOSED", "detail": ""},
-                {"at": self.now, "event": "DealAgreed", "phase": "AGREED", "detail": ""},
+                _step(self.now - 12, "OfferSeen", "SEEN"),
+                _step(self.now - 8, "Admitted", "PROPOSED"),
+                _step(self.now, "DealMoved", "AGREED", block_number=187_442_000),
             ],
             "transactions": [
                 {
@@ -195,6 +223,8 @@ class FakeStatusSource:
                     "status": "mined",
                     "tx_hash": "0x" + "ab" * 32,
                     "nonce": 7,
+                    "block_number": 187_442_000,
+                    "reason": None,
                     "gas_used": 412_003,
                     "fee_wei": str(412_003 * 10**9),
                 }
@@ -228,6 +258,15 @@ class FakeStatusSource:
             self._move(job_id, "WorkerReady", "RENDERING", "")
         self._status["worker"] = {**self._status["worker"], "state": "rendering", "current_job": job_id}
         self.now += 1
+        job["updated_at"] = self.now
+        moved = ("job_id", "progress", "estimate", "updated_at")
+        self._tell("progress", {name: job[name] for name in moved})
+        self._tell("status", self.status())
+
+    def show_still(self, job_id: str, folder: Path, path: str) -> None:
+        """Let the first still of a job that is being rendered be there."""
+        self._stills[job_id] = (folder, path)
+        self._jobs[job_id]["stills"] = [1]
         self._changed(job_id)
 
     def publish(self, job_id: str, cid: str, outputs: list[dict[str, Any]]) -> None:
@@ -259,7 +298,7 @@ class FakeStatusSource:
         job["phase"] = phase
         job["timeline"] = [
             *job["timeline"],
-            {"at": self.now, "event": event, "phase": phase, "detail": detail},
+            _step(self.now, event, phase, detail),
         ]
         self._changed(job_id)
 

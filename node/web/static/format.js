@@ -104,6 +104,11 @@ export function clock(unixSeconds) {
   return new Date(unixSeconds * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });
 }
 
+// hours and minutes, for the axis of a chart
+export function hours(unixSeconds) {
+  return new Date(unixSeconds * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hour12: false });
+}
+
 export function dateTime(unixSeconds) {
   if (typeof unixSeconds !== 'number') return '–';
   const at = new Date(unixSeconds * 1000);
@@ -112,6 +117,21 @@ export function dateTime(unixSeconds) {
 
 export function plural(count, one, many = `${one}s`) {
   return `${integer(count)} ${count === 1 ? one : many}`;
+}
+
+// Why an offer was declined, by the name of the rule.
+const RULES = {
+  authentic: 'Not posted by the payer', bids: 'Too many open bids', bounded: 'Price out of bounds', capacity: 'No capacity',
+  collateral: 'Too much collateral', crowded: 'Too many offers wait', deadline: 'Deadline too near', denied: 'Account is denied',
+  disk: 'Disk is full', forged: 'Not posted by the payer', fresh: 'Too old', gas: 'Too little gas money', gas_cost: 'Gas is too dear',
+  hire: 'Hire on other terms', inputs: 'Inputs not valid', insolvent: 'Requester cannot pay', judged: 'No mediator',
+  matching: 'Proposes to nobody', module: 'Another module', movable: 'Token is paused', paid_before: 'Did not pay before',
+  requester_limit: 'Too many of one requester', rival: 'Taken another way', served: 'Other models', solvent_provider: 'Own wallet too low',
+  solvent_requester: 'Requester cannot pay', stale: 'Too old', unreadable: 'Not readable',
+};
+
+export function rule(name) {
+  return RULES[name] ?? words(name);
 }
 
 // "load_still" -> "Load still"

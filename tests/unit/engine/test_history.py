@@ -1,6 +1,6 @@
 """A job's history tells what a result lacked when it had to be reported."""
 
-from node.engine.snapshot import history_step
+from node.engine.shown import shown_step
 from node.job.copies import Copy
 from node.job.events import Published
 from node.journal.codec import decode_event, encode_event
@@ -11,7 +11,7 @@ HERE = Copy("node", stored_at=1.0, read_at=2.0)
 
 
 def detail(body):
-    return history_step(TimelineRow(1.0, "Published", "SUBMITTING", body))["detail"]
+    return shown_step(TimelineRow(1.0, "Published", "SUBMITTING", body))["detail"]
 
 
 def test_fewer_copies_than_asked_for_are_told_with_the_reason():

@@ -1,12 +1,13 @@
 """What the HTTP interface answers, and what it refuses with words."""
 
+import gzip
 import re
 from pathlib import Path
 
 import pytest
 
 import node.web
-from node.web.app import _STATIC
+from node.web.pages import MEDIA_TYPES
 from node.web.status import wire
 from tests.fakes.http_reader import Reader, ask
 from tests.fakes.status_source import TOKEN
@@ -123,18 +124,37 @@ async def test_a_failure_inside_is_a_json_500_that_tells_no_details(app, source)
     assert reader.answer.json == {"error": "the node failed to answer this request: its log says why"}
 
 
-async def test_every_file_of_the_page_is_served_and_nothing_else_lies_beside_them(app):
-    folder = Path(node.web.__file__).parent / "static"
-    assert {file.name for file in folder.iterdir()} == set(_STATIC)
-    for name, media_type in _STATIC.items():
-        answer = await ask(app, f"/static/{name}")
+async def test_every_file_of_the_pages_is_served_and_nothing_else_lies_beside_them(app):
+    for file in (Path(node.web.__file__).parent / "static").iterdir():
+        answer = await ask(app, f"/static/{file.name}")
         assert answer.status == 200
-        assert answer.headers["content-type"] == media_type
-        assert answer.body == (folder / name).read_bytes()
+        assert answer.headers["content-type"] == MEDIA_TYPES[file.suffix]
+        assert answer.body == file.read_bytes()
+    assert (await ask(app, "/static/secrets.toml")).status == 404
 
 
-async def test_the_page_asks_for_nothing_from_elsewhere_and_holds_no_inline_script(app):
-    html = (await ask(app, "/")).body.decode()
+async def test_a_browser_that_unpacks_gets_a_file_packed(app):
+    plain = await ask(app, "/static/app.css")
+    packed = await ask(app, "/static/app.css", accept_encoding="br, gzip;q=0.8")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+    assert gzip.decompress(packed.body) == plain.body
+    for unwanted in ("identity", "gzip;q=0", "br, gzip; q=0.0, deflate"):
+        answer = await ask(app, "/static/app.css", accept_encoding=unwanted)
+        assert "content-encoding" not in answer.headers
+
+
+async def test_a_file_that_is_still_the_same_is_not_sent_again(app):
+    first = await ask(app, "/static/app.css")
+    again = await ask(app, "/static/app.css", if_none_match=first.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+    other = await ask(app, "/static/app.css", if_none_match='"other"')
+    assert (other.status, other.body) == (200, first.body)
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/j1"])
+async def test_a_page_asks_for_nothing_from_elsewhere_and_holds_no_inline_script(app, path):
+    html = (await ask(app, path)).body.decode()
     sources = re.findall(r'(?:src|href)="([^"]+)"', html)
     assert sources
     assert all(source.startswith(("/", "#")) for source in sources)
@@ -144,5 +164,5 @@ async def test_the_page_asks_for_nothing_from_elsewhere_and_holds_no_inline_scri
     for script in folder.glob("*.js"):
         text = script.read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)
-        assert "http://" not in text
-        assert "https://" not in text
+        elsewhere = set(re.findall(r"https?://[\w./]+", text))
+        assert elsewhere <= {"http://www.w3.org/2000/svg"}, "the name of a kind of element, not an address"

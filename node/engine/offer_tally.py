@@ -1,0 +1,46 @@
+"""How many offers this node saw, took and declined since it started, and by which rule it declined them."""
+
+from collections import Counter
+from typing import Any
+
+from node.job.events import Admitted, Declined, HireSeen, JobEvent, OfferSeen
+from node.journal.records import SkippedLog
+
+UNNAMED = "other"
+
+
+class OfferTally:
+    """Hears of every step of a job and of every offer that never became one."""
+
+    def __init__(self, since: float) -> None:
+        self._since = since
+        self._seen = 0
+        self._taken = 0
+        self._declined: Counter[str] = Counter()
+
+    def job_changed(self, event: JobEvent) -> None:
+        """Count what an event says of an offer."""
+        match event:
+            case OfferSeen() | HireSeen():
+                self._seen += 1
+            case Admitted():
+                self._taken += 1
+            case Declined():
+                self._declined[event.rule or UNNAMED] += 1
+            case _:
+                pass
+
+    def skipped(self, log: SkippedLog) -> None:
+        """Count an offer that was left alone before it became a job."""
+        if log.kind is not None:
+            self._seen += 1
+            self._declined[log.kind] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts; ``declined`` is by rule, the most frequent first."""
+        return {
+            "since": self._since,
+            "seen": self._seen,
+            "taken": self._taken,
+            "declined": dict(self._declined.most_common()),
+        }
