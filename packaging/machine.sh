@@ -79,4 +79,8 @@ installed_prefix() {
     printf '%s\n' "$found"
 }
 
-remove_listed() { xargs -r -d '\n' rm -f -- <"$1/$LISTED"; }
+remove_listed() {
+    xargs -r -d '\n' rm -f -- <"$1/$LISTED"
+    # The only folder that is ours alone.
+    rm -rf /usr/local/share/doc/sdv-node
+}
