@@ -57,6 +57,7 @@ def worker(ctx: click.Context, socket: str, profile: str | None, gpu: str | None
         sys.executable, "-P", "-m", "node.worker.child", "--socket", str(Path(socket).absolute()),
         "--profile", name, "--residency", config.worker.residency, "--data-dir", str(directory.absolute()),
         "--user", user, "--exchange", str(exchange),
+        "--load-s", str(config.worker.load_timeout_s), "--progress-s", str(config.worker.progress_timeout_s),
     ]  # fmt: skip
     # Some of the environment is read when the interpreter starts, so it starts again.
     os.execve(sys.executable, command, environment)  # noqa: S606 - there is nothing for a shell to do

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import ctypes
 import gc
+import math
 import os
 import pwd
 import signal
@@ -26,6 +27,7 @@ from node.worker.encoder import EncoderProcess
 from node.worker.fake import FakeRenderer, is_fake
 from node.worker.listening import listen_for_a_node
 from node.worker.serving import JobRenderer, WorkerServer
+from node.worker.silence import Silence
 
 _PR_SET_PDEATHSIG = 1
 _SHARED_UMASK = 0o007
@@ -56,6 +58,9 @@ def _options() -> argparse.Namespace:
     owner.add_argument("--parent", type=int)
     owner.add_argument("--user")
     parser.add_argument("--exchange", type=Path)
+    # The daemon watches a worker of its own; the service manager the others.
+    parser.add_argument("--load-s", type=float, default=math.inf)
+    parser.add_argument("--progress-s", type=float, default=math.inf)
     parser.add_argument("--fleet", metavar="JSON", help="have a worker of a fleet render, see Fleet.to_json")
     return parser.parse_args()
 
@@ -73,8 +78,11 @@ async def _serve(options: argparse.Namespace) -> None:
     encoder = EncoderProcess()
     uids = {os.geteuid()} | ({_uid(options.user)} if options.user else set())
     notifier = Notifier()
+    clock = SystemClock()
+    silence = Silence(clock, load_s=options.load_s, progress_s=options.progress_s)
     server = WorkerServer(
         _loader(options, encoder),
+        silence=silence,
         profile=options.profile,
         residency=options.residency,
         uids=frozenset(uids),
@@ -88,7 +96,7 @@ async def _serve(options: argparse.Namespace) -> None:
             await server.serve(listener)
             return
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
-        watchdog = asyncio.create_task(feed_watchdog(notifier, lambda: True, SystemClock()))
+        watchdog = asyncio.create_task(feed_watchdog(notifier, silence.is_fine, clock))
         # Whoever waits for this unit waits for the socket: models may take minutes to load.
         notifier.ready("loading models")
         try:

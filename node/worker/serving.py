@@ -44,6 +44,7 @@ from node.worker.protocol import (
     decode_to_worker,
     encode,
 )
+from node.worker.silence import Silence
 
 HELLO_TIMEOUT_S = 10.0
 _LAST_WORDS_S = 2.0
@@ -81,13 +82,14 @@ class WorkerServer:
     """Serves daemons one after another until it is told to end.
 
     ``uids`` may connect. ``waits_for_another``: an idle worker outlives its daemon. ``exchange`` is the only
-    folder to work in; None for any.
+    folder to work in; None for any. ``silence`` is told of every step.
     """
 
     def __init__(
         self,
         load: Callable[[], JobRenderer],
         *,
+        silence: Silence,
         profile: str,
         residency: str,
         uids: frozenset[int],
@@ -97,6 +99,7 @@ class WorkerServer:
         on_state: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._load = load
+        self._silence = silence
         self._profile = profile
         self._residency = residency
         self._uids = uids
@@ -187,6 +190,7 @@ class WorkerServer:
                     if self._exchange is not None and Path(job.job_dir).parent != self._exchange:
                         return f"it works below {self._exchange} only: set worker.exchange alike for both"
                     self._open_jobs += 1
+                    self._silence.step()
                     self._jobs.put_nowait(job)
                 case Shutdown():
                     break
@@ -208,6 +212,7 @@ class WorkerServer:
         renderer = await self._loop.run_in_executor(self._device, self._load)
         self._ready = Ready(renderer.determinism_class, os.getpid())
         self._send(self._ready)
+        self._moved_on()
         self._on_state("idle")
         finishing = asyncio.create_task(asyncio.sleep(0))
         while True:
@@ -230,14 +235,28 @@ class WorkerServer:
     def _begin(self, renderer: JobRenderer, job: Render) -> Rest:
         def on_progress(progress: Progress) -> None:
             message = Progressed(job.job_id, **asdict(progress))
-            self._loop.call_soon_threadsafe(self._send, message)
+            self._loop.call_soon_threadsafe(self._progressed, message)
 
         return renderer.start(JobSpec.from_json(job.spec), Path(job.job_dir), on_progress, self._write_clip)
+
+    def _progressed(self, message: Progressed) -> None:
+        self._silence.step()
+        self._send(message)
+
+    def _job_ended(self) -> None:
+        self._open_jobs -= 1
+        self._moved_on()
+
+    def _moved_on(self) -> None:
+        if self._open_jobs:
+            self._silence.step()
+        else:
+            self._silence.rest()
 
     async def _finish(self, job: Render, rest: Rest) -> None:
         finished = await self._try(job, self._beside, rest)
         if finished is not None:
-            self._open_jobs -= 1
+            self._job_ended()
             self._send(Rendered(job.job_id, list(finished.outputs), finished.determinism_class))
 
     async def _try(
@@ -266,7 +285,7 @@ class WorkerServer:
         except BaseException as error:
             await self._last_words(self._failure(job, f"{type(error).__name__}: {error}", FailureKind.CRASH))
             raise
-        self._open_jobs -= 1
+        self._job_ended()
         self._send(failed)
         return None
 

@@ -16,6 +16,7 @@ from scripts.chaos_runs import (
     endpoints,
     others,
     own,
+    packaging,
     publishing,
     reorganisations,
     repeating,
@@ -29,7 +30,18 @@ from tests.chaos.harness.arena import Arena, arena
 from tests.chaos.harness.nodes import Nodes, zygote
 
 SHOWN_FAILURES = 20
-MODULES = (own, workers, disks, reorganisations, endpoints, publishing, others, strangers, repeating)
+MODULES = (
+    own,
+    workers,
+    disks,
+    reorganisations,
+    endpoints,
+    publishing,
+    others,
+    strangers,
+    repeating,
+    packaging,
+)
 TESTS = {test.name: test for module in MODULES for test in module.TESTS}
 SELECTIONS = {selection.name: selection for selection in others.SELECTIONS}
 

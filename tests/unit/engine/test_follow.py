@@ -10,6 +10,8 @@ from node.engine.follow import Follower
 from node.errors import Unreachable
 from node.journal.records import CursorRow
 from node.market.batch import FeedBatch
+from node.observe.health import Health
+from node.observe.systemd import feed_watchdog
 from tests.fakes.clock import FakeClock
 
 HASH = "0x" + "0a" * 32
@@ -95,3 +97,56 @@ async def test_a_second_reorganisation_right_after_the_first_is_gone_back_over_a
     feed = Feed(ReorgDetected(20, HASH, HASH, 25), ReorgDetected(15, HASH, HASH, 25))
     await follow(feed)
     assert feed.rewound == [15, 10]
+
+
+class Stuck(Chain):
+    """An engine that takes nothing any more, whose facts are therefore never durable."""
+
+    async def post(self, facts):
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("stuck", [True, False], ids=["a stuck engine", "an endpoint that is down"])
+async def test_the_watchdog_is_fed_by_turns_that_end_and_not_by_the_loop_alone(stuck):
+    clock, chain, fed = FakeClock(), Stuck(), []
+    health = Health(clock)
+    health.expect("follower", 120.0)
+
+    async def next_batch():
+        if stuck:
+            return BATCH
+        raise Unreachable("connection refused")
+
+    feed = Feed()
+    feed.next = next_batch
+    follower = Follower(
+        feed,
+        chain,
+        rewinder=chain,
+        reconciler=chain,
+        settled=chain,
+        read_up_to=None,
+        poll_interval_s=0.1,
+        clock=clock,
+        on_batch=lambda _: None,
+        on_trouble=lambda _: health.beat("follower"),
+    )
+
+    class Manager:
+        watchdog_s = 180.0
+
+        def watchdog(self):
+            fed.append(clock.monotonic())
+
+    began = clock.monotonic()
+    async with asyncio.timeout(60):
+        tasks = [
+            asyncio.create_task(follower.run()),
+            asyncio.create_task(feed_watchdog(Manager(), lambda: health.live().ok, clock)),
+        ]
+        while clock.monotonic() < began + 3600:
+            await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (fed[-1] <= began + 180) == stuck
