@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -34,12 +35,8 @@ class Stills(StatusSource, Protocol):
         ...
 
 
-class JobLogs(Protocol):
-    """Who keeps the log lines of each job."""
-
-    def lines(self, job_id: str, limit: int) -> list[dict[str, Any]]:
-        """Return the last lines of a job, oldest first. May read a small file."""
-        ...
+JobLines = Callable[[str, int], list[dict[str, Any]]]
+"""Returns the last lines that name a job, oldest first. Reads the record of the log and raises OSError."""
 
 
 class LogLine(Growing):
@@ -54,8 +51,10 @@ class LogLines(Complete):
     lines: list[LogLine]
 
 
-def job_file_table(source: Stills, logs: JobLogs) -> tuple[Operation, ...]:
+def job_file_table(source: Stills, job_lines: JobLines) -> tuple[Operation, ...]:
     """Return the operations: a still before its publication, and logs."""
+    # The record may have to be read to its end: many viewers must not do that side by side.
+    reading = asyncio.Lock()
 
     async def known(request: Request) -> dict[str, Any]:
         job_id = request.path_params["job_id"]
@@ -81,7 +80,11 @@ def job_file_table(source: Stills, logs: JobLogs) -> tuple[Operation, ...]:
         if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_LINES:
             raise HTTPException(400, f"limit must be a whole number from 1 to {MAX_LINES}")
         job = await known(request)
-        found = await asyncio.to_thread(logs.lines, job["job_id"], int(limit))
+        try:
+            async with reading:
+                found = await asyncio.to_thread(job_lines, job["job_id"], int(limit))
+        except OSError as problem:
+            raise HTTPException(503, f"the record of the log cannot be read: {problem.strerror}") from problem
         return JSONResponse({"lines": found}, headers={"Cache-Control": "no-store"})
 
     return (
@@ -101,7 +104,7 @@ def job_file_table(source: Stills, logs: JobLogs) -> tuple[Operation, ...]:
             "The last lines of the log that name a job, oldest first",
             answer=LogLines,
             query={"limit": f"how many, 1 to {MAX_LINES}; {MAX_LINES} without it"},
-            refusals=(400, 404),
+            refusals=(400, 404, 503),
         ),
     )
 

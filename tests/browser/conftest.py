@@ -91,7 +91,7 @@ class ServedNode:
             signing_in=SigningIn(sessions),
             more=(
                 *Orders(partial(self._order, "drain"), partial(self._order, "resume"), no_offer).table(),
-                *job_file_table(self.source, self.logs),
+                *job_file_table(self.source, self.logs.lines),
                 *gpu_history_table(lambda: self.history),
             ),
         )

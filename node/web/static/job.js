@@ -8,6 +8,7 @@ import { announcement, moveProgress, progressBar, shapeOf, track } from './runni
 import { Shell, soon } from './shell.js';
 import { deal, files, inputs, logLines, part, timeline, transactions } from './story.js';
 
+const LOG_MS = 1000;
 const jobId = decodeURIComponent(location.pathname.split('/').pop());
 const address = `/api/v1${jobUrl(jobId)}`;
 const page = byId('page');
@@ -18,14 +19,14 @@ let drawn = '';
 let announced = '';
 
 const redraw = soon(draw);
-const readLog = soon(() => askJson(`${address}/logs`).then(
+const readLog = () => askJson(`${address}/logs`).then(
   ({ lines }) => {
     const below = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
     redrawn(log, logLines(lines));
     if (below) log.scrollTop = log.scrollHeight;
   },
   (error) => redrawn(log, el('p', { class: 'empty small' }, `The log cannot be read: ${error.message}`)),
-));
+);
 
 const shell = new Shell({
   title: `Job ${jobId} · sdv-node`,
@@ -48,11 +49,18 @@ const shell = new Shell({
   },
 });
 
+let logIsOld = true; // steps come many at a time, and the node reads files for its answer
 function take(next) {
   job = next;
-  readLog();
+  logIsOld = true;
   redraw();
 }
+
+setInterval(() => {
+  if (!logIsOld) return;
+  logIsOld = false;
+  readLog();
+}, LOG_MS);
 
 function draw() {
   if (missing && !job) {

@@ -85,7 +85,7 @@ function copies(found) {
 const USUAL = new Set(['event', 'level', 'timestamp', 'logger', 'job_id']);
 
 export function logLines(lines) {
-  if (!lines.length) return el('p', { class: 'empty small' }, 'No line of the log names this job. Lines of offers that were declined are gone with the node\'s next start, those of jobs with their files.');
+  if (!lines.length) return el('p', { class: 'empty small' }, 'No line of the log names this job. The node keeps the newest 40 MiB of its log: sdv-node logs --from journal may have older lines.');
   return el('ol', { class: 'log' }, lines.map((line) => el('li', { 'data-level': String(line.level ?? 'info') },
     el('time', { class: 'muted', title: String(line.timestamp ?? '') }, logTime(line.timestamp)),
     el('span', { class: 'log-level' }, String(line.level ?? '')),

@@ -15,9 +15,10 @@ from tests.fakes.status_source import FakeStatusSource
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 
 
-class Logs:
-    def lines(self, job_id: str, limit: int) -> list[dict[str, Any]]:
-        return [{"event": f"{job_id} line {number}"} for number in range(5)][-limit:]
+def job_lines(job_id: str, limit: int) -> list[dict[str, Any]]:
+    if job_id == "j2":
+        raise PermissionError(13, "Permission denied")
+    return [{"event": f"{job_id} line {number}"} for number in range(5)][-limit:]
 
 
 class Jobs(FakeStatusSource):
@@ -36,7 +37,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def app(make_app, source):
-    return make_app(more=(*job_file_table(source, Logs()), *gpu_history_table(lambda: {"gpus": []})))
+    return make_app(more=(*job_file_table(source, job_lines), *gpu_history_table(lambda: {"gpus": []})))
 
 
 def put_still(folder, content=PNG):
@@ -101,6 +102,13 @@ async def test_the_last_lines_of_a_jobs_log_are_given(app, source):
     assert (await ask(app, "/api/v1/jobs/j9/logs")).status == 404
     for limit in ("0", "201", "x"):
         assert (await ask(app, f"/api/v1/jobs/{job_id}/logs?limit={limit}")).status == 400
+
+
+async def test_a_record_that_cannot_be_read_is_told(app, source):
+    source.add_job("a lake")
+    answer = await ask(app, f"/api/v1/jobs/{source.add_job('a hill')}/logs")
+    assert answer.status == 503
+    assert "Permission denied" in answer.json["error"]
 
 
 async def test_the_history_of_the_gpus_is_given(app):
