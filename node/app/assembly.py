@@ -21,6 +21,7 @@ from node.app.offering import Offering, models_problem
 from node.app.orders import order_handlers
 from node.app.parties import OpenMarket
 from node.app.publishing import places
+from node.app.rendering import is_rendered
 from node.app.room import LastingShortage, disk_problem
 from node.app.serving import Serving
 from node.app.standing import Standing
@@ -40,7 +41,6 @@ from node.engine.gpu_turn import GpuTurn
 from node.engine.rivals import Rivals
 from node.engine.snapshot import Snapshot
 from node.engine.statements import Statements
-from node.errors import JobFailed
 from node.gpu.probe import NvmlSession
 from node.job.effects import EffectKind
 from node.job.job import Job
@@ -56,7 +56,6 @@ from node.journal.transactions import TransactionLog
 from node.observe.health import Health
 from node.observe.metrics import Metrics
 from node.observe.systemd import Notifier
-from node.pipeline.results import read_result
 from node.publisher.blockstore import BlockStore
 from node.publisher.publish import Publisher
 from node.publisher.targets.several import Several
@@ -313,7 +312,7 @@ class Assembly:
                     needs_s=lambda job: (
                         self.times.estimate(job.offer.spec).upper_s + config.ipfs.deadline_margin_s
                     ),
-                    begun=lambda job: self.pool.has_begun(job.job_id) or self._finished(job),
+                    begun=lambda job: self.pool.has_begun(job.job_id) or self._rendered(job),
                     on_wait=self.snapshot.job_waits,
                     clock=self.clock,
                     every_s=config.gpu.poll_interval_s,
@@ -326,15 +325,11 @@ class Assembly:
         self.snapshot.update(**told)
         self.announcer.look_again()
 
+    def _rendered(self, job: Job) -> bool:
+        return is_rendered(self.jobs_dir / job.job_id, job.offer.spec)
+
     def _expected_s(self) -> float:
         return self.forecast.new_job_s(USUAL)
-
-    def _finished(self, job: Job) -> bool:
-        try:
-            return read_result(self.jobs_dir / job.job_id, job.offer.spec) is not None
-        except JobFailed:
-            # The pool looks closer, and renders again what is damaged.
-            return False
 
     def _lasting_shortage(self) -> str | None:
         # Each is asked every time: what is not asked does not hear for how long something has been lacking.

@@ -7,9 +7,10 @@ from node.app.profile_check import check_profile
 from node.app.workers import worker_places, worker_settings
 from node.clock import SystemClock
 from node.config import Config
-from node.errors import Misconfigured
+from node.errors import JobFailed, Misconfigured
 from node.job.progress import Progress
 from node.job.spec import JobSpec
+from node.pipeline.results import read_result
 from node.types import JobId
 from node.worker.fake import is_fake
 from node.worker.pool import WorkerPool
@@ -25,6 +26,15 @@ def require_profile(config: Config, profile: str) -> None:
     if check.verdict == "problem":
         known = not check.remedy or check.remedy in check.finding
         raise Misconfigured(check.finding if known else f"{check.finding}: {check.remedy}")
+
+
+def is_rendered(job_dir: Path, spec: JobSpec) -> bool:
+    """Whether a job's result lies whole in its folder."""
+    try:
+        return read_result(job_dir, spec) is not None
+    except JobFailed:
+        # The pool looks closer, and renders again what is damaged.
+        return False
 
 
 async def render_once(

@@ -214,3 +214,11 @@ def test_no_node_is_told_with_what_to_do(capsys, tmp_path):
         main(["--data-dir", str(tmp_path), "--set", "http.port=9", "top", "--once"])
     assert ended.value.code == 3
     assert "sdv-node start" in capsys.readouterr().err
+
+
+def test_a_stranger_is_told_who_may_look(config, capsys, monkeypatch):
+    monkeypatch.setitem(STATUS, "view", "public")
+    with pytest.raises(SystemExit) as ended:
+        main(["--set", f"http.port={config.http.port}", "top", "--once"])
+    assert ended.value.code == 4
+    assert "run this as the user that runs the node" in capsys.readouterr().err
