@@ -11,6 +11,7 @@ from node.app.admitting import Admitting, Surroundings
 from node.app.announce import Announcer
 from node.app.chain_status import ChainStatus
 from node.app.drain import Drain
+from node.app.facts import facts
 from node.app.gpu_need import configured_need, worker_uid
 from node.app.gpus import NO_GPU_TO_USE, GpuRoom, OwnProcesses
 from node.app.housekeeping import Housekeeper
@@ -28,7 +29,7 @@ from node.app.standing import Standing
 from node.app.timing import prices_of, run_times
 from node.app.tracing import Tracing
 from node.app.wallet import transaction_settings
-from node.app.workers import worker_settings
+from node.app.workers import worker_pool
 from node.chain.signer import Key
 from node.chain.twin import RevocableSigner
 from node.chain.txmanager import TxManager
@@ -60,7 +61,6 @@ from node.publisher.blockstore import BlockStore
 from node.publisher.publish import Publisher
 from node.publisher.targets.several import Several
 from node.web.app import Listener
-from node.worker.pool import WorkerPool
 from node.worker.settings import Place
 
 USUAL = parse_inputs(NEWEST.canonical, ())
@@ -134,15 +134,8 @@ class Assembly:
             self.clock,
         )
         self.sizes = JobSizes(int(config.admission.initial_job_gb * 10**9))
-        self.pool = WorkerPool(
-            profile=config.worker.profile,
-            data_dir=self.directory,
-            settings=worker_settings(config.worker),
-            clock=self.clock,
-            places=places_of_workers,
-            on_death=self.metrics.worker_died,
-            on_load=self.metrics.worker_loaded,
-            barred=lambda place: self.gpus.barred(place.gpu),
+        self.pool = worker_pool(
+            config, places_of_workers, self.metrics, self.clock, lambda place: self.gpus.barred(place.gpu)
         )
         # The weights of workers under another user are theirs to look after.
         self.serving = Serving(config.worker.profile, None if config.worker.elsewhere else self.directory)
@@ -167,18 +160,7 @@ class Assembly:
             counters=self.metrics,
             clock=self.clock,
             data_dir=self.directory,
-            fixed={
-                "version": __version__,
-                "gateway_url": config.http.public_url or listener.url,
-                "public_gateway": config.http.public_gateway,
-                "price_wei": str(self.prices.least_wei),
-                "modules": list(config.market.modules),
-                "limits": {
-                    "max_open_deals": config.admission.max_open_deals,
-                    "max_open_proposals_per_requester": config.admission.max_open_proposals_per_requester,
-                },
-                "explorer": config.chain.explorer or None,
-            },
+            fixed=facts(config, self.prices, listener.url),
             worker=self.pool.status,
             places=self.several.status,
             statements=self.statements,

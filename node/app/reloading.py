@@ -13,6 +13,7 @@ import structlog
 
 from node.app.assembly import Assembly
 from node.app.control import Arguments, Verb
+from node.app.facts import facts
 from node.app.following import Door
 from node.app.gauges import Gauges
 from node.app.live_settings import ReloadRefused, compared, sections_changed
@@ -91,7 +92,7 @@ class Reloading:
         self._treasury.take_over(config)
         node.gpus.take_over(config.gpu)
         node.announcer.take_over(config, prices)
-        node.snapshot.update(price_wei=str(prices.least_wei))
+        node.snapshot.update(**facts(config, prices, node.listener.url))
         if "log" in sections_changed(reload):
             set_level(config.log.level)
         node.announcer.look_again()

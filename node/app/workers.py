@@ -2,16 +2,20 @@
 
 import importlib.util
 import pwd
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
-from node.config import WorkerSection
+from node.clock import Clock
+from node.config import Config, WorkerSection
 from node.errors import Misconfigured
 from node.gpu.readings import GpuReport
 from node.gpu.watch import read_once
+from node.observe.metrics import Metrics
 from node.pipeline.profiles import load_profile
 from node.worker.fake import is_fake
+from node.worker.pool import WorkerPool
 from node.worker.settings import Fleet, Place, Standalone, WorkerSettings
 
 
@@ -23,6 +27,26 @@ def worker_settings(section: WorkerSection, *, load_attempts: int = 3) -> Worker
         progress_s=section.progress_timeout_s,
         job_s=section.job_timeout_s,
         load_attempts=load_attempts,
+    )
+
+
+def worker_pool(
+    config: Config,
+    places: Sequence[Place],
+    metrics: Metrics,
+    clock: Clock,
+    barred: Callable[[Place], str | None],
+) -> WorkerPool:
+    """Return the pool of the node's workers, one for each place; ``barred`` is why one may not start now."""
+    return WorkerPool(
+        profile=config.worker.profile,
+        data_dir=config.node.directory,
+        settings=worker_settings(config.worker),
+        clock=clock,
+        places=places,
+        on_death=metrics.worker_died,
+        on_load=metrics.worker_loaded,
+        barred=barred,
     )
 
 

@@ -308,15 +308,15 @@ def hurry_workers() -> None:
     """Take a worker for hung or silent after three seconds, and start the next one at once."""
     from dataclasses import replace
 
-    from node.app import assembly
+    from node.app import workers
 
-    settings = assembly.worker_settings
+    settings = workers.worker_settings
 
     def hurried(section: Any) -> Any:
         quick = {"ping_interval_s": 0.05, "ping_s": 3.0, "progress_s": 3.0, "terminate_s": 0.5}
         return replace(settings(section), restart_backoff_s=0.05, **quick)
 
-    assembly.worker_settings = hurried
+    workers.worker_settings = hurried
 
 
 def own_port_unreadable(url: str) -> None:
