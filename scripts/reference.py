@@ -16,6 +16,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from node import setting_types as kinds
+from node.app.live_settings import may_be_live
 from node.config import ENVIRONMENT_PREFIX, Config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,8 +32,10 @@ environment (`{ENVIRONMENT_PREFIX}SECTION__KEY`) and the command line (`--set se
 the last two is one text with commas. Unknown keys are refused. Amounts of tokens are text, so that no digit
 is lost. Secrets are never settings, only the paths of their files are.
 
-`sdv-node config check` names every problem with its place; `sdv-node config show --origin` tells what is in
-force and where it is from.
+`sdv-node config init` writes a file by asking; `config set KEY VALUE` changes one setting and keeps your
+comments; `config check` names every problem with its place; `config show --origin` tells what is in force and
+where it is from. What is marked *live* is taken over by `sdv-node reload` while the node runs, all of it or
+nothing; the rest needs a restart.
 """
 
 NAMED_KINDS = {
@@ -151,7 +154,9 @@ def page() -> str:
             section = group.section
             about = (section_class(section).__doc__ or "").strip().splitlines()[0]
             lines.append(f"\n## [{section}]\n\n{about}\n")
-        lines += [f"- `{key}` = `{value}`: {allowed(fields[key])}" for key, value in group.defaults.items()]
+        for key, value in group.defaults.items():
+            live = " *(live)*" if may_be_live(section, key) else ""
+            lines.append(f"- `{key}` = `{value}`: {allowed(fields[key])}{live}")
         lines += _meaning(group.comment)
     return "\n".join(lines).rstrip() + "\n"
 

@@ -95,12 +95,16 @@ def compared(running: Config, layers: Layers, fresh: Layers) -> Reload:
     return Reload(config, taken, tuple(changed), tuple(waiting))
 
 
-def _is_live(running: Config, section: str, key: str) -> bool:
-    if (section, key) == ("pricing", "mediation_fee") and running.mediator.enabled:
-        # The mediator's own least fee is part of what it was built from.
-        return False
+def may_be_live(section: str, key: str) -> bool:
+    """Whether a running node can take over this setting, unless its role forbids that."""
     live = _LIVE.get(section)
     return live is not None and (not live or key in live) and key not in _BUILT_IN.get(section, frozenset())
+
+
+def _is_live(running: Config, section: str, key: str) -> bool:
+    # The mediator's own least fee is part of what it was built from.
+    fixed_fee = (section, key) == ("pricing", "mediation_fee") and running.mediator.enabled
+    return may_be_live(section, key) and not fixed_fee
 
 
 def sections_changed(reload: Reload) -> frozenset[str]:

@@ -41,10 +41,11 @@ def test_every_setting_is_explained_once(reference):
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ('matching` = `"both"', "`both`, `propose`, `hire`"),
-        ("deadline_share` = `0.7", "a number above 0 to 1"),
-        ('floor` = `"1"', "0 to 1000000000 tokens"),
-        ("deny` = `[]", "a list of at most 10,000: an address"),
+        ('matching` = `"both"', "`both`, `propose`, `hire` *(live)*"),
+        ("deadline_share` = `0.7", "a number above 0 to 1 *(live)*"),
+        ('floor` = `"1"', "0 to 1000000000 tokens *(live)*"),
+        ("deny` = `[]", "a list of at most 10,000: an address *(live)*"),
+        ('max_per_deal` = `"25"', "0 to 1000000000 tokens"),
     ],
 )
 def test_a_setting_is_listed_with_its_default_and_what_it_may_be(reference, setting, said):
