@@ -1,7 +1,7 @@
 // The parts of a job's page: what happened when, with its transactions, what was asked for, the files, the log.
 
 import { copyButton, el, onChain, pairs } from './dom.js';
-import { amount, bytes, clock, dateTime, duration, integer, money, phase, words } from './format.js';
+import { amount, bytes, clock, dateTime, duration, integer, money, phase, shortCid, words } from './format.js';
 import { fileUrl } from './media.js';
 
 export function part(title, ...content) {
@@ -19,9 +19,14 @@ export function timeline(job, explorer) {
       el('time', { class: 'muted', title: dateTime(line.at), datetime: new Date(line.at * 1000).toISOString() }, clock(line.at)),
       el('div', { class: 'story-body' },
         el('p', {}, el('strong', {}, phase(line.phase).label), took >= 1 ? el('span', { class: 'muted small' }, ` after ${duration(took)}`) : null),
-        line.detail ? el('p', { class: 'small muted break', dir: 'auto' }, line.detail) : null,
+        line.detail ? el('p', { class: 'small muted break', dir: 'auto' }, shortened(line.detail)) : null,
         hash ? el('p', { class: 'small' }, onChain('tx', hash, explorer)) : null));
   })));
+}
+
+// Hashes stand beside it as links, the CID with the result.
+function shortened(detail) {
+  return String(detail).replace(/ in 0x[0-9a-f]{64}/g, '').replace(/\bbaf[a-z2-7]{50,}/g, shortCid);
 }
 
 export function transactions(job, explorer) {
