@@ -17,7 +17,8 @@ make_environment() {
     find "$env/lib" -name __pycache__ -type d -prune -exec rm -rf {} +
     # When something was installed is no part of it.
     find "$env" \( -name uv_cache.json -o -name .lock -o -name CACHEDIR.TAG -o -name .gitignore \) -delete
-    find "$env/lib" -path '*.dist-info/RECORD' -exec sed -i '/uv_cache\.json,/d' {} +
+    # Nor is what the removed scripts were like, whose first lines differed with the place.
+    find "$env/lib" -path '*.dist-info/RECORD' -exec sed -i '/uv_cache\.json,/d; /^\.\.\/.*\/bin\//d' {} +
     cat >"$env/bin/sdv-node" <<LAUNCHER
 #!$prefix/bin/python -I
 import sys
