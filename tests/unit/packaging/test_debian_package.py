@@ -89,7 +89,7 @@ class Machine:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_maintainer_script_is_plain_shell_and_stops_at_the_first_error(name):
-    script = ROOT / "packaging" / "debian" / name
+    script = ROOT / "scripts" / "packaging" / "debian" / name
     assert script.read_text().startswith("#!/bin/sh\n")
     assert "\nset -e\n" in script.read_text()
     assert script.stat().st_mode & 0o777 == 0o755

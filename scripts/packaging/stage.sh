@@ -50,7 +50,7 @@ stage_files() {
     install -D -m 644 systemd/sdv-node.tmpfiles.conf "$lib/tmpfiles.d/sdv-node.conf"
     install -D -m 644 -t "$share/doc/sdv-node" README.md LICENSE docs/install.md
     install -D -m 644 systemd/README.md "$share/doc/sdv-node/systemd.md"
-    install -D -m 644 -t "$share/doc/sdv-node/examples" config/default.toml packaging/config.toml packaging/worker.toml
+    install -D -m 644 -t "$share/doc/sdv-node/examples" config/default.toml scripts/packaging/config.toml scripts/packaging/worker.toml
     install -D -m 644 -t "$share/doc/sdv-node/examples/sdv-node.service.d" systemd/drop-ins/*.conf
     install -d "$share/bash-completion/completions" "$share/zsh/vendor-completions" \
         "$share/fish/vendor_completions.d" "$share/man/man1"

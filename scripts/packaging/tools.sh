@@ -1,4 +1,4 @@
-# Sourced by scripts/install, scripts/package and packaging/stage.sh in the root of the checkout: messages, uv, and the
+# Sourced by scripts/install, scripts/package and stage.sh in the root of the checkout: messages, uv, and the
 # locked packages in an environment.
 
 UV_VERSION=0.13.9

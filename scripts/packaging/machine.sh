@@ -37,7 +37,7 @@ install_system() {
     stage_files "$root" "$new" usr/local/share usr/local/lib etc/systemd/system
     (cd "$root" && find . -type f | sed 's/^\.//' | LC_ALL=C sort) >"$new/$LISTED"
 
-    [ -z "$old" ] || { say "stopping what runs of it" && sh packaging/debian/prerm upgrade; }
+    [ -z "$old" ] || { say "stopping what runs of it" && sh scripts/packaging/debian/prerm upgrade; }
     [ -z "$old" ] || remove_listed "$old"
     rm -rf "$prefix"
     cp -a "$root/." /
@@ -45,9 +45,9 @@ install_system() {
     mv "$new" "$prefix"
     ln -sfn "$prefix/bin/sdv-node" "$COMMAND"
     install -d -m 755 "$SETTINGS"
-    [ -e "$SETTINGS/config.toml" ] || install -m 640 packaging/config.toml "$SETTINGS/config.toml"
-    [ -e "$SETTINGS/worker.toml" ] || install -m 644 packaging/worker.toml "$SETTINGS/worker.toml"
-    sh packaging/debian/postinst configure "$old"
+    [ -e "$SETTINGS/config.toml" ] || install -m 640 scripts/packaging/config.toml "$SETTINGS/config.toml"
+    [ -e "$SETTINGS/worker.toml" ] || install -m 644 scripts/packaging/worker.toml "$SETTINGS/worker.toml"
+    sh scripts/packaging/debian/postinst configure "$old"
     say "installed in $prefix: $("$COMMAND" --version)"
 }
 
@@ -58,7 +58,7 @@ install_uninstall() {
     ! dpkg-query --status sdv-node >/dev/null 2>&1 || fail "sdv-node is installed as a package: apt-get remove sdv-node"
     if [ -e "$COMMAND" ]; then
         old=$(installed_prefix)
-        sh packaging/debian/prerm remove
+        sh scripts/packaging/debian/prerm remove
         remove_listed "$old"
         rm -rf "$old"
         rm -f "$COMMAND"
@@ -66,7 +66,7 @@ install_uninstall() {
     elif [ -z "$purge" ]; then
         fail "no installation was found: $COMMAND does not exist"
     fi
-    if [ -n "$purge" ]; then sh packaging/debian/postrm purge; else sh packaging/debian/postrm remove; fi
+    if [ -n "$purge" ]; then sh scripts/packaging/debian/postrm purge; else sh scripts/packaging/debian/postrm remove; fi
 }
 
 is_root() { [ "$(id -u)" = 0 ] || fail "this is for the whole machine: run it as root (sudo)"; }
