@@ -180,6 +180,7 @@ class WorkerSection(Section):
     load_timeout_s: Seconds
     progress_timeout_s: Seconds
     job_timeout_s: Seconds
+    stop_wait_s: Annotated[float, Field(ge=0, le=3600)]
     ray: RaySection
 
     @property

@@ -21,6 +21,7 @@ from node.app.own_disputes import OwnDisputes
 from node.app.parties import open_market
 from node.app.reloading import Reloading, Reread
 from node.app.room import room_to_start
+from node.app.stopping import let_stages_end
 from node.app.treasury import Treasury
 from node.app.wallet import guarded, open_wallet
 from node.app.workers import worker_places
@@ -65,8 +66,11 @@ async def run_node(
     key: Key | None = None,
     prepare: Callable[[Assembly], None] = lambda _: None,
     reread: Reread | None = None,
+    at_once: asyncio.Event | None = None,
 ) -> None:
     """Run the node until ``shutdown`` is set. ``key`` is the opened wallet, if it is opened already.
+
+    It then lets the stage end that is computed, unless ``at_once`` is set.
 
     ``prepare`` may change what the node consists of before it runs, as a demonstration of cheating does.
     ``reread`` is where changed settings come from while it runs.
@@ -90,7 +94,7 @@ async def run_node(
                 key = guarded(key or open_wallet(config), config, market.contracts, database)
                 assembly = Assembly(config, listener, database, market, key, places)
                 prepare(assembly)
-                await _Run(assembly, reread).run(shutdown, on_ready)
+                await _Run(assembly, reread).run(shutdown, at_once or asyncio.Event(), on_ready)
     finally:
         listener.socket.close()
         database.close()
@@ -130,7 +134,9 @@ class _Run:
     async def _needed_by_deals(self) -> Wei:
         return self._node.book.committed_wei()
 
-    async def run(self, shutdown: asyncio.Event, on_ready: Callable[[RunningNode], None]) -> None:
+    async def run(
+        self, shutdown: asyncio.Event, at_once: asyncio.Event, on_ready: Callable[[RunningNode], None]
+    ) -> None:
         """Start in order, run until told to stop, stop what takes new work first."""
         node = self._node
         notifier = Notifier()
@@ -138,17 +144,7 @@ class _Run:
         token = TokenFile(node.directory / FILE_NAME)
         token.ensure()
         sessions = Sessions(token, node.clock)
-        follower = await self._follower()
-        symbol = await node.market.contracts.token_symbol()
-        node.chain_status.connected(node.market.contracts, symbol)
-        # Before anything is sent: another node may have been at work with our key while this one was down.
-        await node.key_watch.look()
-        head = await node.market.chain.head()
-        node.bids.restore(await node.ledger.gas(after=max(0, head.number - BLOCKS_IN_AN_HOUR)))
-        await node.transactions.resume()
-        await node.announcer.restore()
-        await node.drain.restore()
-        await node.gpus.begin()
+        follower = await self._begin()
         spare = SpareExecutions(node)
         judging = [("own disputes", OwnDisputes(node, spare).run(node.config.chain.poll_interval_s))]
         if node.config.mediator.enabled:
@@ -158,11 +154,11 @@ class _Run:
         try:
             async with node.tracing.running(), asyncio.TaskGroup() as tasks, node.several.open():
                 tasks.create_task(serve_on(self._web(token, sessions), node.listener, stop_web), name="web")
+                following = tasks.create_task(follower.run(), name="follower")
                 working = [
                     tasks.create_task(work, name=name)
                     for name, work in (
                         ("engine", node.engine.run()),
-                        ("follower", follower.run()),
                         ("key watch", node.key_watch.run()),
                         ("gauges", self._refresher().run()),
                         ("ipfs status", self._ipfs_refresher().run()),
@@ -189,9 +185,12 @@ class _Run:
                     on_ready(RunningNode(node.listener.url, node.provider, node.snapshot, node.pool))
                     node.log.info("node_started", url=node.listener.url, address=node.provider)
                     await shutdown.wait()
-                node.log.info("node_stopping")
-                notifier.stopping("stopping")
+                notifier.stopping("stopping: the stage that is computed may end")
                 node.health.stopping()
+                node.log.info("node_stopping", stage_may_take_s=node.config.worker.stop_wait_s)
+                # Whoever reads the chain brings new work.
+                following.cancel()
+                await let_stages_end(node.pool, node.config.worker.stop_wait_s, at_once)
                 for task in working:
                     task.cancel()
                 stop_web.set()
@@ -201,6 +200,22 @@ class _Run:
                 await node.peer.close()
             await node.pool.stop()
             node.gpus.close()
+
+    async def _begin(self) -> Follower:
+        """Take up what the journal and the chain have of earlier runs, and return who reads on."""
+        node = self._node
+        follower = await self._follower()
+        symbol = await node.market.contracts.token_symbol()
+        node.chain_status.connected(node.market.contracts, symbol)
+        # Before anything is sent: another node may have been at work with our key while this one was down.
+        await node.key_watch.look()
+        head = await node.market.chain.head()
+        node.bids.restore(await node.ledger.gas(after=max(0, head.number - BLOCKS_IN_AN_HOUR)))
+        await node.transactions.resume()
+        await node.announcer.restore()
+        await node.drain.restore()
+        await node.gpus.begin()
+        return follower
 
     async def _follower(self) -> Follower:
         node = self._node

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.pass_context
 def start(ctx: click.Context) -> None:
-    """Run the node until it is told to stop (SIGTERM or Ctrl-C).
+    """Run the node until it is told to stop (SIGTERM or Ctrl-C; a second one stops it at once).
 
     \b
     Examples:
@@ -36,12 +36,16 @@ def start(ctx: click.Context) -> None:
 
 
 async def run_until_signal(config: Config, reread: "Reread", key: "Key | None") -> None:
-    """Run the node; SIGTERM and SIGINT stop it in order, SIGHUP has it take over changed settings."""
+    """Run the node. SIGTERM and SIGINT stop it in order, a second one at once; SIGHUP reloads settings."""
     from node.app import run_node
 
-    shutdown = asyncio.Event()
+    shutdown, at_once = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (at_once if shutdown.is_set() else shutdown).set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, shutdown.set)
+        loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, reread.asked.set)
-    await run_node(config, shutdown=shutdown, key=key, reread=reread)
+    await run_node(config, shutdown=shutdown, key=key, reread=reread, at_once=at_once)

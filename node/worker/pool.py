@@ -34,6 +34,7 @@ from node.worker.settings import Place, WorkerSettings
 from node.worker.slot import Slot, Worker
 
 _LEFT_FOR_S = 7 * 86400.0
+_STAGE_LOOK_S = 0.1
 """How long a job's stages stay in a folder shared with another user when nobody asks for them."""
 
 
@@ -87,6 +88,7 @@ class WorkerPool:
             Slot(place, self._hire, self._settings, self._clock, self._hand_out) for place in places
         ]
         self._running = False
+        self._closing = False
         self._quarantine: Quarantine | None = None
         self._arrivals = itertools.count()
         self._queue: list[_Ticket] = []
@@ -122,6 +124,16 @@ class WorkerPool:
                 await asyncio.to_thread(checking.sweep, exchange, _LEFT_FOR_S, self._clock.now())
             for slot in self._slots:
                 slot.start()
+
+    async def let_stages_end(self, limit_s: float) -> None:
+        """Begin no other job; wait until each one that is computed has ended a stage, ``limit_s`` at most."""
+        self._closing = True
+        begun = [slot.at_work() for slot in self._slots]
+        last = self._clock.monotonic() + limit_s
+        while self._clock.monotonic() < last:
+            if not any(was & slot.at_work() for was, slot in zip(begun, self._slots, strict=True)):
+                return
+            await self._clock.sleep(_STAGE_LOOK_S)
 
     async def stop(self) -> None:
         """End the workers, whatever they do; jobs in flight go on from their finished stages another time."""
@@ -303,6 +315,8 @@ class WorkerPool:
         """Give free slots to those who wait, an idle one before one that still encodes."""
         while self._queue:
             free = [slot for slot in self._slots if slot.free and self._barred(slot.place) is None]
+            if self._running and self._closing:
+                return
             if self._running and free:
                 slot = min(free, key=lambda slot: slot.jobs)
                 slot.reserved = True

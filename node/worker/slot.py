@@ -200,6 +200,10 @@ class Slot:
         """What people call it."""
         return f"GPU {self.place.gpu}" if self.place.gpu is not None else f"worker {self.place.name}"
 
+    def at_work(self) -> frozenset[tuple[JobId, str]]:
+        """Return each job here with the stage it is in."""
+        return frozenset((job_id, doing.stage or "") for job_id, doing in self._doing.items())
+
     def status(self) -> dict[str, Any]:
         """Return what people and the dashboard see of the slot."""
         on_device = [(job_id, doing) for job_id, doing in self._doing.items() if doing.on_device]

@@ -29,7 +29,7 @@ from tests.winding import renew, wind_back
 STAGES = ("tests.chaos.harness.hooks:log_stages", "stages.log")
 QUICK: dict[str, dict[str, Any]] = {
     "chain": {"poll_interval_s": 0.02, "resubmit_after_s": 5.0, "lookback_blocks": 200},
-    "worker": {"profile": "fake:20"},
+    "worker": {"profile": "fake:20", "stop_wait_s": 0},
     "log": {"format": "json", "level": "info"},
     "admission": {"initial_job_s": 1.0, "max_open_deals": 64, "max_open_proposals_per_requester": 64},
 }

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -408,3 +409,32 @@ async def test_no_job_begins_at_a_place_that_is_barred_and_it_begins_when_that_i
     await rendering
     assert begun_at == {"1"}
     assert not pool.has_begun("j1")
+
+
+async def test_a_node_that_stops_lets_the_stage_end_and_begins_no_other_job(make_pool, tmp_path):
+    pool = await make_pool("fake:1000")
+    seen = asyncio.Queue()
+    first = asyncio.create_task(render(pool, tmp_path / "j1", job(), seen.put_nowait))
+    told = await seen.get()
+    second = asyncio.create_task(render(pool, tmp_path / "j2", job("a fox")))
+    await pool.let_stages_end(20)
+    while not seen.empty():
+        told = seen.get_nowait()
+    # The fake pipeline tells of two stages, what it computes and the encoding.
+    assert told.stage == "encode"
+    assert not pool.has_begun(JobId("j2"))
+    await pool.stop()
+    with pytest.raises(Retryable):
+        await second
+    await asyncio.wait([first])
+
+
+async def test_a_stage_that_does_not_end_holds_a_stop_up_no_longer_than_is_allowed(make_pool, tmp_path):
+    pool = await make_pool("fake:100000", settings=replace(QUICK, progress_s=60.0))
+    rendering = asyncio.create_task(render(pool, tmp_path / "j1", job()))
+    await until(lambda: pool.has_begun(JobId("j1")))
+    async with asyncio.timeout(20):
+        await pool.let_stages_end(0.2)
+    await pool.stop()
+    with pytest.raises(Retryable):
+        await rendering
