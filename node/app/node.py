@@ -81,11 +81,12 @@ async def run_node(
     if not await room_to_start(directory, shutdown):
         return
     places = await worker_places(config.worker, config.node.directory)
-    listener = listen(config.http.host, config.http.port)
+    # First the directory's lock: of a second start of the same node that is what to tell, not its port.
+    database = Database(directory)
     try:
-        database = Database(directory)
+        listener = listen(config.http.host, config.http.port)
     except BaseException:
-        listener.socket.close()
+        database.close()
         raise
     try:
         # Only now is the directory this node's alone: two nodes must not write one record.

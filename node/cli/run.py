@@ -17,7 +17,7 @@ from node.cli.context import load_config, print_json, tokens
 from node.cli.inputs import InputsCommand, input_notes, inputs_option, say_problems
 from node.cli.run_display import RunDisplay
 from node.cli.unlocking import typed_key
-from node.config import Config
+from node.config import DEVELOPMENT_CHAINS, Config
 from node.errors import NodeError
 from node.job.spec import InvalidInputs, JobSpec, parse_inputs
 from node.judging_settings import ALWAYS, check_rate
@@ -132,7 +132,9 @@ def run(
     elif outcome.state is RunState.DISPUTED:
         click.echo(f"Next: {outcome.next_step}")
     elif outcome.state is RunState.PAID and outcome.directory is not None:
-        hints = closing_hints(outcome.directory, outcome.cid, config.http.public_gateway)
+        # No public gateway finds what a market on one machine has.
+        gateway = "" if config.chain.chain_id in DEVELOPMENT_CHAINS else config.http.public_gateway
+        hints = closing_hints(outcome.directory, outcome.cid, gateway)
         click.echo("\n" + "\n".join(hints))
     return outcome.exit_code
 

@@ -35,7 +35,8 @@ def _tell(document: dict[str, Any]) -> None:
     symbol = document["symbol"]
     locked = document["locked"]
     click.echo(f"address    {document['address']}")
-    click.echo(f"gas        {tokens(document['gas_wei'])}, {tokens(document['gas_spent_wei'])} spent so far")
+    spent = tokens(document["gas_spent_wei"])
+    click.echo(f"gas        {tokens(document['gas_wei'])}, {spent} spent on this node's jobs")
     click.echo(f"tokens     {tokens(document['token_wei'])} {symbol}")
     click.echo(f"allowance  {tokens(document['allowance_wei'])} {symbol}")
     click.echo(

@@ -59,13 +59,16 @@ def failure_text(directory: Path) -> str:
 
 
 def closing_hints(directory: Path, cid: Cid | None, public_gateway: str) -> list[str]:
-    """Return the lines that ``lilypad run`` ends with: open the folder, read stdout and stderr, the link."""
+    """Return the lines that ``lilypad run`` ends with: open the folder, read stdout and stderr, the link.
+
+    Without a gateway that could find it there is no link.
+    """
     hints = [
         "Job completed, try:",
         f"    open {shlex.quote(str(directory))}",
         f"    cat {shlex.quote(str(directory / 'stdout'))}",
         f"    cat {shlex.quote(str(directory / 'stderr'))}",
     ]
-    if cid is not None:
+    if cid is not None and public_gateway:
         hints.append(f"    {public_gateway.rstrip('/')}/ipfs/{cid}")
     return hints

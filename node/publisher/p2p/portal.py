@@ -30,6 +30,8 @@ class _Call:
         self.loop = loop
         self.work = work
         self.outcome: asyncio.Future[Any] = loop.create_future()
+        # Whoever was cancelled does not ask any more, and asyncio would complain of a failure nobody saw.
+        self.outcome.add_done_callback(lambda outcome: outcome.cancelled() or outcome.exception())
         self.scope = trio.CancelScope()
 
     def succeed(self, value: object) -> None:
@@ -137,8 +139,6 @@ class TrioPortal:
         with suppress(trio.RunFinishedError):
             token.run_sync_soon(call.scope.cancel)
         await asyncio.wait({call.outcome}, timeout=CANCEL_GRACE_S)
-        if call.outcome.done() and not call.outcome.cancelled():
-            call.outcome.exception()  # looked at, so that asyncio does not complain of it
 
     def _drop(self, call: _Call) -> None:
         with self._lock:
