@@ -5,13 +5,24 @@ Unknown keys are errors. Secrets are never settings, only the paths of their fil
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from node.config_layers import ENVIRONMENT_PREFIX, Layers, Names, Problem, defaults, put_setting, read_layers
+from node.config_layers import (
+    ENVIRONMENT_PREFIX,
+    Layers,
+    Names,
+    Problem,
+    by_place,
+    defaults,
+    listed,
+    put_setting,
+    read_layers,
+)
 from node.config_sections import (
     AdmissionSection,
     ChainSection,
@@ -67,6 +78,28 @@ __all__ = [
 
 DEVELOPMENT_CHAINS = frozenset({1337, 31337})
 """The chain ids of Anvil, Hardhat and Ganache: no public chain has them."""
+
+
+_ALLOWED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text in quotes",
+    "tuple_type": 'a list like ["a", "b"]',
+    "model_type": "a section with keys of its own",
+    "literal_error": "one of {expected}",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+}
+"""What is allowed where one of pydantic's errors is found, by its type; the limits are pydantic's own."""
+_SHORT_WORD = re.compile(r"[\w.+ -]{0,20}")
 
 
 class Config(Section):
@@ -131,7 +164,8 @@ def load(
 
 def refused(problems: Sequence[Problem]) -> Misconfigured:
     """Return the error that names every problem with the settings."""
-    return Misconfigured("the settings are not valid: " + "; ".join(map(str, problems)))
+    several = "\nAfter each change `sdv-node config check` tells what is left" if len(problems) > 1 else ""
+    return Misconfigured(f"the settings are not valid:{listed(problems)}{several}")
 
 
 def layers_in_force(
@@ -160,14 +194,24 @@ def checked(layers: Layers) -> tuple[Config | None, tuple[Problem, ...]]:
         problems += [_problem(error, layers) for error in found.errors()]
     else:
         problems += _unpriced_modules(settings, layers)
-    return (None if problems else settings), tuple(problems)
+    return (None if problems else settings), by_place(problems)
 
 
 def what_is_wrong(error: Mapping[str, Any]) -> str:
     """Return what one of pydantic's errors says, in words for whoever wrote the value."""
-    if error["type"] == "extra_forbidden":
+    kind, limits = str(error["type"]), error.get("ctx", {})
+    if kind == "extra_forbidden":
         return "there is no such setting"
+    if kind in _ALLOWED:
+        return f"must be {_ALLOWED[kind].format(**limits)}{_instead(error.get('input'))}"
     return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _instead(value: object) -> str:
+    """Return what was written where a number or one of few words belongs; nothing that may be a secret."""
+    if isinstance(value, bool | int | float) or (isinstance(value, str) and _SHORT_WORD.fullmatch(value)):
+        return f", not {value!r}"
+    return ""
 
 
 def _problem(error: Mapping[str, Any], layers: Layers) -> Problem:

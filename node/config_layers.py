@@ -52,6 +52,22 @@ class Problem:
         return told + (f" (set by {', '.join(map(str, self.origins))})" if self.origins else "")
 
 
+def listed(problems: Sequence[Problem]) -> str:
+    """Return the problems after a sentence that introduces them: one in its line, several below it."""
+    if len(problems) == 1:
+        return f" {problems[0]}"
+    return "".join(f"\n  {problem}" for problem in problems)
+
+
+def by_place(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Return the problems in the order of the file's lines, then those that have no line."""
+    return tuple(sorted(problems, key=_first_line))
+
+
+def _first_line(problem: Problem) -> float:
+    return min((each.line for each in problem.origins if each.line is not None), default=float("inf"))
+
+
 @dataclass(slots=True)
 class Layers:
     """All layers merged, and what was wrong with the layers themselves."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from node.config import Config, checked
-from node.config_layers import Layers
+from node.config_layers import Layers, listed
 from node.errors import NodeError
 
+NOTHING_CHANGED = "nothing was changed, and the node runs on with the settings that it had"
 _ALL: frozenset[str] = frozenset()
 _LIVE: Mapping[str, frozenset[str]] = {
     "log": frozenset({"level"}),
@@ -64,9 +65,7 @@ def compared(running: Config, layers: Layers, fresh: Layers) -> Reload:
     """
     wanted, problems = checked(fresh)
     if wanted is None:
-        raise ReloadRefused(
-            "nothing was changed, the settings are not valid: " + "; ".join(map(str, problems))
-        )
+        raise ReloadRefused(f"{NOTHING_CHANGED}: the settings are not valid:{listed(problems)}")
     mixed = deepcopy(layers.merged)
     changed: list[Change] = []
     waiting: list[str] = []

@@ -16,12 +16,12 @@ from node.app.control import Arguments, Verb
 from node.app.facts import facts
 from node.app.following import Door
 from node.app.gauges import Gauges
-from node.app.live_settings import ReloadRefused, compared, sections_changed
+from node.app.live_settings import NOTHING_CHANGED, ReloadRefused, compared, sections_changed
 from node.app.timing import prices_of
 from node.app.treasury import Treasury
 from node.app.wallet import policy_problem
 from node.config_layers import Layers
-from node.errors import NodeError
+from node.errors import Misconfigured, NodeError
 from node.observe.logging import set_level
 
 RELOAD = "reload"
@@ -80,10 +80,13 @@ class Reloading:
         reload = compared(node.config, reread.layers, fresh)
         config = reload.config
         # Whatever may fail comes before the first change.
-        prices = prices_of(
-            config, node.times, silence_has_remedy=node.market.contracts.rules.silence_has_remedy
-        )
-        admitting, door = node.admitting.built(config, prices), self._door.built(config, prices)
+        try:
+            prices = prices_of(
+                config, node.times, silence_has_remedy=node.market.contracts.rules.silence_has_remedy
+            )
+            admitting, door = node.admitting.built(config, prices), self._door.built(config, prices)
+        except Misconfigured as problem:
+            raise ReloadRefused(f"{NOTHING_CHANGED}: {problem}") from problem
         reread.layers = reload.layers
         node.config, node.prices = config, prices
         node.admitting.take_over(admitting)

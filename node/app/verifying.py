@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -33,6 +34,7 @@ from node.verification.report import Executed, Report
 from node.worker.fake import is_fake
 
 _EXECUTIONS = "verifying"
+_JOB_ID = re.compile(r"[jh][0-9]{1,20}")
 
 
 class NoSuchTarget(NodeError):
@@ -147,9 +149,10 @@ async def _deliver(config: Config, target: str, gateways: Sequence[str], display
     try:
         cid = parse_cid(target).to_cid()
     except NodeError as error:
-        raise NoSuchTarget(
-            f"{printable(target, 80)!r} is no directory, no deal id (j<job>-...) and no CID: {error}"
-        ) from error
+        wrong = f"{printable(target, 80)!r} is no directory, no deal id (j<job>-...) and no CID: {error}"
+        if _JOB_ID.fullmatch(target):
+            wrong = f"{target} is a job: name its deal, whose id `sdv-node jobs show {target}` tells"
+        raise NoSuchTarget(wrong) from error
     if not gateways:
         raise Misconfigured("no gateway to fetch from: name one with --gateway, or set requester.gateways")
     return _Delivered(await _fetch(config, cid, gateways, display), cid)

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 @click.group()
 def config() -> None:
-    """Make, check, change and show the settings."""
+    """Make, check, change and show the settings.
+
+    \b
+    Example:
+      sdv-node config init
+      sdv-node config set pricing.floor 2
+      sdv-node config check
+    """
 
 
 for command in (init, check, set_):

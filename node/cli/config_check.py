@@ -71,6 +71,7 @@ def set_(ctx: click.Context, key: str, value: str, as_json: bool) -> None:
       sdv-node config set chain.rpc_urls https://a.example,wss://b.example
     """
     from node.config_edit import setting_names, typed_value, with_setting
+    from node.config_layers import listed
 
     names = setting_names(key)
     path = own_file(ctx)
@@ -81,7 +82,7 @@ def set_(ctx: click.Context, key: str, value: str, as_json: bool) -> None:
     )
     new = [each for each in problems_of(layers_of(ctx, after, path)) if (each.key, each.wrong) not in known]
     if new:
-        raise Misconfigured("nothing was changed: " + "; ".join(map(str, new)))
+        raise Misconfigured(f"nothing was changed:{listed(new)}")
     write_whole(path, after)
     over = layers_of(ctx).origin(names)
     hidden = None if over.kind == "file" else f"{over} is stronger than the file, and stays in force"
@@ -98,9 +99,10 @@ def set_(ctx: click.Context, key: str, value: str, as_json: bool) -> None:
 def problems_of(layers: "Layers") -> "tuple[Problem, ...]":
     """Return every problem of the settings, those included that only a look at the shipped tables tells."""
     from node.config import checked
+    from node.config_layers import by_place
 
     settings, problems = checked(layers)
-    return problems if settings is None else (*problems, *_unknown_names(settings, layers))
+    return problems if settings is None else by_place((*problems, *_unknown_names(settings, layers)))
 
 
 def _unknown_names(settings: "Config", layers: "Layers") -> "Iterator[Problem]":

@@ -107,5 +107,7 @@ def wide_console() -> "Console":
     """Return a console that wraps at the terminal's width, and off a terminal hardly ever."""
     from rich.console import Console
 
+    from node.cli.unpadded import UnpaddedConsole
+
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=240)
+    return console if console.is_terminal else UnpaddedConsole(highlight=False, width=240)

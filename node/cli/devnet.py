@@ -12,7 +12,12 @@ ACCOUNT_TOKENS = 10_000
 
 @click.group()
 def devnet() -> None:
-    """Run a private market for development: Anvil with the contracts deployed."""
+    """Run a private market for development: Anvil with the contracts deployed.
+
+    \b
+    Example:
+      sdv-node devnet up --write-config dev
+    """
 
 
 @devnet.command()

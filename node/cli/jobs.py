@@ -38,7 +38,13 @@ def checked_address(text: str | None) -> str | None:
 
 @click.group()
 def jobs() -> None:
-    """List and inspect jobs."""
+    """List and inspect jobs.
+
+    \b
+    Example:
+      sdv-node jobs list --limit 5
+      sdv-node jobs show j17
+    """
 
 
 for command in (export, audit, counterparties):

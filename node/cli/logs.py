@@ -69,8 +69,18 @@ def logs(
         found = _of_journal(unit, wanted, lines, follow=follow)
     else:
         found = _of_record(data_dir, wanted, lines, follow=follow)
+    shown = 0
     for record in found:
         show(record)
+        shown += 1
+    if not shown and lines:
+        click.echo(f"no lines: nothing that was logged is {_told(job_id, since, level)}", err=True)
+
+
+def _told(job_id: str | None, since: str | None, level: str) -> str:
+    asked = [f"about {job_id}"] if job_id else []
+    asked += [f"since {since}"] if since else []
+    return ", ".join((*asked, f"of level {level} or above"))
 
 
 def _is_readable(data_dir: Path) -> bool:

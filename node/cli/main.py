@@ -1,5 +1,6 @@
 """The ``sdv-node`` command: finds the command group, turns errors into one sentence and an exit code."""
 
+import difflib
 import importlib
 import os
 import sys
@@ -56,6 +57,20 @@ class LazyCommands(click.Group):
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that ``args`` begin with. Raises UsageError with the name that was meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as problem:
+            begun = [name for name in COMMANDS if name.startswith(args[0])]
+            near = begun or difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if not near:
+                raise
+            told = f"{problem.message.rstrip('.')}. Did you mean {near[0]!r}?"
+            raise click.UsageError(told, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from their description, without importing any of them."""

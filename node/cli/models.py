@@ -181,6 +181,9 @@ def _show_verified(found: dict[str, list[Verified]], lacks: dict[str, list[str]]
     if not found:
         click.echo(f"no profile has weights in {data_dir / 'models'}")
     for name, results in found.items():
+        if not results and not lacks[name]:
+            click.echo(f"{name}: nothing was verified, no weights of it are in {data_dir / 'models'}")
+            continue
         bad = [result for result in results if result.state != "ok"]
         for result in bad:
             click.echo(f"{name}: {result.path} is {result.state}: {result.finding}")

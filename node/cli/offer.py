@@ -17,6 +17,10 @@ def offer() -> None:
     """Show, publish or withdraw the terms on which requesters can hire this node directly.
 
     A running node publishes its offer by itself and keeps it fresh; these commands look and decide.
+
+    \b
+    Example:
+      sdv-node offer show
     """
 
 

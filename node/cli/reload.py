@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from node.cli.context import keep_output_clean, load_config, print_json
-from node.errors import Unreachable
+from node.errors import Misconfigured, Unreachable
 
 
 @click.command()
@@ -25,7 +25,12 @@ def reload(ctx: click.Context, as_json: bool) -> None:
       sdv-node config set pricing.floor 2 && sdv-node reload
       systemctl reload sdv-node
     """
-    config = load_config(ctx)
+    try:
+        config = load_config(ctx)
+    except Misconfigured as problem:
+        raise Misconfigured(
+            f"nothing was changed, and a node that runs goes on with what it had: {problem}"
+        ) from problem
     keep_output_clean(config)
     done = asyncio.run(_reload(config.node.directory))
     if as_json:

@@ -23,7 +23,13 @@ MAX_STDIN = 20_000
 
 @click.group()
 def wallet() -> None:
-    """Make or import a key, see its money, let the market take collateral, withdraw earnings."""
+    """Make or import a key, see its money, let the market take collateral, withdraw earnings.
+
+    \b
+    Example:
+      sdv-node wallet new
+      sdv-node wallet balance
+    """
 
 
 wallet.add_command(balance)

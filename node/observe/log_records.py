@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from io import BufferedReader
+from functools import partial
+from io import BufferedReader, TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ FILE: Final = "node.jsonl"
 FILE_BYTES: Final = 8 << 20
 OLDER_FILES: Final = 4
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+_FILE_MODE: Final = 0o640
 _CHUNK_BYTES: Final = 64 << 10
 _MAX_LINE_BYTES: Final = 1 << 20
 
@@ -177,6 +179,11 @@ def parse_record(line: bytes | str) -> LogRecord | None:
 
 class _RecordFile(RotatingFileHandler):
     """Loses a line where the standard library would print a traceback, and tries again with the next."""
+
+    def _open(self) -> TextIOWrapper:
+        # Log lines name requesters and what they ask for: no business of other users of the machine.
+        # An opener is needed, and the handler closes the file.
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=partial(os.open, mode=_FILE_MODE))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the standard library's name)
         """Let the file go, so that the next line opens it anew."""

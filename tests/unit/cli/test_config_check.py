@@ -66,6 +66,43 @@ def test_every_problem_is_named_at_once_with_its_line_variable_or_flag(capsys, t
     assert f"{len(told)} problems: {file}" in out
 
 
+def test_problems_come_in_the_order_of_the_file_in_our_words_and_without_secrets(capsys, tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[http]\nport = "abc"\n[worker]\nslots = 0\nbackend = "cloud"\n'
+        '[chain]\nrpc_urls = ["ftp://user:secret@x"]\nconfirmations = 1.5\n'
+    )
+    _, out, _ = run(capsys, "--config", file, "config", "check")
+    told = [line for line in out.splitlines() if line.startswith("problem")]
+    assert [line.rpartition(":")[2] for line in told] == ["2)", "4)", "5)", "7)", "8)"]
+    assert "http.port: must be a whole number, not 'abc'" in told[0]
+    assert "worker.slots: must be at least 1, not 0" in told[1]
+    assert "must be one of 'process' or 'ray', not 'cloud'" in told[2]
+    assert "chain.confirmations: must be a whole number, not 1.5" in told[4]
+    assert "secret" not in out
+
+
+@pytest.mark.parametrize("command", ["start", "reload"])
+def test_a_command_on_a_file_with_many_mistakes_tells_each_in_its_line(capsys, tmp_path, command):
+    file = tmp_path / "config.toml"
+    file.write_text(WRONG)
+    code, _, err = run(capsys, "--config", file, command)
+    assert code == 2
+    assert (
+        f"\n  chain.confirmation: there is no such setting, did you mean "
+        f"chain.confirmations? (set by {file}:3)" in err
+    )
+    assert "sdv-node config check" in err
+    assert ("nothing was changed" in err) == (command == "reload")
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("stat", "status"), ("docter", "doctor")])
+def test_a_command_that_is_not_there_tells_which_was_meant(capsys, typed, meant):
+    code, _, err = run(capsys, typed)
+    assert code == 2
+    assert f"Did you mean '{meant}'?" in err
+
+
 def test_a_program_is_given_the_same_problems(capsys, tmp_path):
     file = tmp_path / "config.toml"
     file.write_text('[worker]\nprofile = "sdv-9"\n[market]\nmodules = ["sdv-pipeline:v9"]\n')

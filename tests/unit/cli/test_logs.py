@@ -55,6 +55,12 @@ def test_the_record_is_shown_by_job_level_age_and_number(data_dir):
     assert events(data_dir, "--lines", "1") == ["line_3"]
 
 
+def test_a_search_that_finds_nothing_says_so_and_prints_no_line(data_dir):
+    result = call(data_dir, "--json", "--job", "j99", "--level", "error")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "no lines: nothing that was logged is about j99, of level error or above\n"
+
+
 def test_people_get_one_line_each_and_no_escape_sequence_of_a_requester(data_dir):
     result = call(data_dir)
     assert len(result.output.splitlines()) == len(RECORDS)

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,15 @@ def test_what_is_logged_is_recorded_and_read_back_oldest_first(data_dir):
         say(number)
     logging.getLogger("aiohttp").warning("a line of another library")
     assert events(last_records(data_dir, Wanted(), 3)) == ["line_3", "line_4", "a line of another library"]
+
+
+def test_the_record_is_no_business_of_other_users(data_dir):
+    before = os.umask(0o022)
+    try:
+        say(1)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((data_dir / FOLDER / FILE).stat().st_mode) == 0o640
 
 
 def test_a_secret_is_not_recorded(data_dir):
