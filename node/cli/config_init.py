@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from node.foreign_settings import foreign_warnings
 if TYPE_CHECKING:
     from node.cli.config_questions import Answers
     from node.config import Config
+    from node.config_layers import Layers
 
 WHOLE_GB, SWAPPED_GB = 22, 15
 """What the sdv profiles take of a card with all models on it, and with the two sets taking turns."""
@@ -43,8 +44,10 @@ WHOLE_GB, SWAPPED_GB = 22, 15
 def init(ctx: click.Context, /, unattended: bool, yes: bool, as_json: bool, **flags: Any) -> None:
     """Write a settings file: asks on a terminal, and takes flags for what is known already.
 
-    Each answer is checked at once. A file that exists keeps its comments and all that is not asked here, and
-    is changed only after a question, or with --yes. Questions and remarks go to standard error.
+    The form of each answer is checked at once. Endpoints are tried once, for 3 seconds: one that does not
+    answer, or serves another chain, is told of and written all the same. A file that exists keeps its
+    comments and all that is not asked here, and is changed only after a question, or with --yes. Questions
+    and remarks go to standard error.
 
     \b
     Example:
@@ -52,8 +55,11 @@ def init(ctx: click.Context, /, unattended: bool, yes: bool, as_json: bool, **fl
       sdv-node config init --defaults --network devnet --profile tiny --wallet new
       sdv-node config init --defaults --network arbitrum-sepolia --mediator 0x... --price 2 --wallet later
     """
+    from node.app.endpoint_trial import endpoint_warnings
     from node.cli import config_questions as questions
+    from node.cli.config_closing import missing, typed_command
 
+    given: Settings = ctx.obj
     path = own_file(ctx)
     asks = questions.can_be_asked(unattended=unattended or as_json)
     if not asks and not unattended and not any(flags.values()):
@@ -66,10 +72,14 @@ def init(ctx: click.Context, /, unattended: bool, yes: bool, as_json: bool, **fl
         click.confirm(f"{path} exists. Change it, keeping what is not asked here?", abort=True, err=True)
 
     interview = questions.Interview(asks, _given(flags))
-    for names, value in list(interview.answers.items()):
-        if (wrong := questions.wrong_with(names, value)) is not None:
-            raise Misconfigured(wrong)
-    questions.ask_market(interview, os.environ, network=flags["network"])
+    told = (questions.wrong_with(names, value) for names, value in interview.answers.items())
+    if wrong := [each for each in told if each is not None]:
+        raise Misconfigured("nothing was written: " + "\n  ".join(wrong))
+    before = layers_of(ctx, path=path if path.exists() else None)
+    has_market = bool(before.merged["chain"].get("rpc_urls"))
+    questions.ask_market(interview, os.environ, network=flags["network"], has_market=has_market)
+    if directory := _given_directory(before):
+        interview.answers["node", "data_dir"] = directory
     found, suggestion, residency = _look_for_gpu(ctx)
     questions.ask_work(interview, found, suggestion, _profiles())
     if residency and interview.answers["worker", "profile"] == suggestion:
@@ -78,18 +88,35 @@ def init(ctx: click.Context, /, unattended: bool, yes: bool, as_json: bool, **fl
     wallet = flags["wallet"] or ("import" if flags["key_file"] else None)
     wallet = questions.ask_wallet(interview, wallet=wallet, has_key=has_key)
     made = _make_key(ctx, path, interview.answers, wallet, flags["key_file"])
-    _, text = _settings(ctx, path, interview.answers)
+    config, text = _settings(ctx, path, interview.answers)
     write_whole(path, text)
+    warnings = asyncio.run(endpoint_warnings(config.chain.rpc_urls, config.chain.chain_id))
+    command = typed_command(given)
+    lacking = list(missing(config, command))
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     if as_json:
         document = {".".join(names): value for names, value in interview.answers.items()}
-        print_json({"file": str(path), "settings": document, "wallet": made})
+        print_json(
+            {
+                "file": str(path),
+                "settings": document,
+                "wallet": made,
+                "warnings": warnings,
+                "missing": [asdict(each) for each in lacking],
+            }
+        )
         return
     click.echo(f"settings  {path}")
     for name, value in (made or {}).items():
         click.echo(f"{name.partition('_')[0]:<9} {value}")
     if made:
         click.echo("Back both files up: whoever has them has the money, and without them it is gone.")
-    click.echo("Next: sdv-node doctor tells what is still missing, sdv-node start runs the node.")
+    if lacking:
+        click.echo("Before the node takes a deal and is paid for it, it still needs:")
+    for each in lacking:
+        click.echo(f"  {each.what}\n    {each.command}")
+    click.echo(f"Next:\n  {command} doctor   tells what else is missing\n  {command} start    runs the node")
 
 
 def _given(flags: dict[str, Any]) -> "Answers":
@@ -117,6 +144,14 @@ def _given(flags: dict[str, Any]) -> "Answers":
     if flags["mediators"]:
         found["market", "mediators"] = list(flags["mediators"])
     return found
+
+
+def _given_directory(layers: "Layers") -> str | None:
+    """Return the data directory that a flag or the environment names for this call alone."""
+    if layers.origin(("node", "data_dir")).kind not in {"flag", "environment"}:
+        return None
+    named = str(layers.merged["node"]["data_dir"])
+    return str(Path(named).expanduser().absolute()) if named else None
 
 
 def _profiles() -> dict[str, str]:
@@ -154,6 +189,7 @@ def _settings(ctx: click.Context, path: Path, answers: "Answers") -> "tuple[Conf
     from node.cli.config_check import problems_of
     from node.config import checked
     from node.config_edit import with_setting
+    from node.config_layers import listed
     from node.config_template import new_file
 
     if path.exists():
@@ -166,7 +202,11 @@ def _settings(ctx: click.Context, path: Path, answers: "Answers") -> "tuple[Conf
     settings, _ = checked(layers)
     problems = problems_of(layers)
     if settings is None or problems:
-        raise Misconfigured("nothing was written: " + "; ".join(map(str, problems)))
+        raise Misconfigured(f"nothing was written:{listed(problems)}")
+    if not settings.chain.rpc_urls:
+        raise Misconfigured(
+            "nothing was written: no endpoint leads to the market, give --rpc-url or --network"
+        )
     return settings, text
 
 

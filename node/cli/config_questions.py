@@ -36,13 +36,19 @@ class Interview:
             raise Misconfigured(wrong)
         self.answers[names] = value
 
-    def ask(self, names: Names, why: str, prompt: str, suggestion: str) -> None:
-        """Ask for a setting that no flag gave, until the answer is valid; an empty one leaves the default."""
+    def ask(self, names: Names, why: str, prompt: str, suggestion: str, *, needed: bool = False) -> None:
+        """Ask for a setting that no flag gave, until the answer is valid.
+
+        An empty one leaves the default, or what the file has, unless the setting is ``needed``.
+        """
         if names in self.answers or not self.asks:
             return None
         explain(why)
         while True:
             text = click.prompt(f"  {prompt}", default=suggestion, show_default=bool(suggestion), err=True)
+            if not text.strip() and needed:
+                click.echo("  this one is needed: Ctrl-C ends the questions, nothing is written", err=True)
+                continue
             if not text.strip():
                 return None
             try:
@@ -77,8 +83,15 @@ def wrong_with(names: Names, value: Any) -> str | None:
     return "; ".join(f"{each.key}: {each.wrong}" for each in mine) or None
 
 
-def ask_market(interview: Interview, environment: Mapping[str, str], *, network: str | None) -> None:
-    """Ask which market, and by which endpoints it is reached."""
+def ask_market(
+    interview: Interview, environment: Mapping[str, str], *, network: str | None, has_market: bool
+) -> None:
+    """Ask which market, and by which endpoints it is reached.
+
+    ``has_market``: the settings name one already, which stays where nobody can be asked.
+    """
+    if has_market and not interview.asks and network is None:
+        return
     if network is None and not any(section == "chain" for section, _ in interview.answers):
         choices = {name: f"chain {table['chain_id']}" for name, table in known_networks().items()}
         choices[OWN] = "another chain, or endpoints of your own"
@@ -88,6 +101,10 @@ def ask_market(interview: Interview, environment: Mapping[str, str], *, network:
             choices,
             "devnet",
         )
+        if not interview.asks:
+            click.echo(
+                "note: no --network was given, so it is devnet, the market of sdv-node devnet", err=True
+            )
     if network and network != OWN:
         interview.take(("chain", "network"), network)
         if not interview.asks:
@@ -99,6 +116,7 @@ def ask_market(interview: Interview, environment: Mapping[str, str], *, network:
         "when one fails or lies." + (" Empty: the network's own." if named else ""),
         "endpoints",
         environment.get("WEB3_RPC_URL", ""),
+        needed=not named and not has_market,
     )
     if not named:
         interview.ask(
