@@ -53,7 +53,7 @@ async def test_a_running_node_takes_over_prices_and_jobs_keep_what_was_agreed(ma
 
             world.config_file.write_text(settings + '\n[pricing]\nper_job = "much"\nfloor = "-1"\n')
             with pytest.raises(
-                CommandFailed, match=r"nothing was changed.*per_job.*node.toml:\d+"
+                CommandFailed, match=r"(?s)nothing was changed.*per_job.*node.toml:\d+"
             ) as refused:
                 await ask_running_node(world.directory / "node", RELOAD)
             assert refused.value.exit_code == 2

@@ -247,7 +247,7 @@ def test_enabled_the_observer_tells_both():
         ({"enabled": True}, "endpoint is needed"),
         ({"enabled": True, "endpoint": "collector:4318"}, "begins with http"),
         ({"endpoint": "http://collector.example/v1/traces", "header_file": "h"}, "only over https"),
-        ({"sample_ratio": 1.5}, "less than or equal to 1"),
+        ({"sample_ratio": 1.5}, "must be at most 1"),
     ],
 )
 def test_settings_that_cannot_be_followed_are_refused(settings, said):
