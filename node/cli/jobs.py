@@ -148,7 +148,8 @@ def show(ctx: click.Context, job_id: str, as_json: bool) -> None:
         console.print(f"  {copy['place']:<12} {told_copy(copy)}", Text(copy["problem"] or ""))
     for step in job["timeline"]:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(step["at"]))
-        console.print(f"  {at}  {step['phase']:<11} {step['event']}", Text(step["detail"] or ""))
+        said = " in ".join(filter(None, (step["detail"], step["tx_hash"])))
+        console.print(f"  {at}  {step['phase']:<11} {step['event']}", Text(said))
     for tx in job["transactions"]:
         console.print(f"  {tx['status']:<8} nonce {tx['nonce']}  {tx['what']}  {tx['tx_hash'] or ''}")
 

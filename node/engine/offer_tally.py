@@ -1,9 +1,11 @@
-"""How many offers this node saw, took and declined since it started, and by which rule it declined them."""
+"""What became of the offers this node saw since it started, and by which rule it declined them."""
 
 from collections import Counter
 from typing import Any
 
-from node.job.events import Admitted, Declined, HireSeen, JobEvent, OfferSeen
+from node.job.deal import AgreementState
+from node.job.events import Admitted, DealMoved, Declined, HireSeen, JobEvent, OfferSeen
+from node.job.job import Job
 from node.journal.records import SkippedLog
 
 UNNAMED = "other"
@@ -15,16 +17,20 @@ class OfferTally:
     def __init__(self, since: float) -> None:
         self._since = since
         self._seen = 0
-        self._taken = 0
+        self._proposed = 0
+        self._agreed = 0
         self._declined: Counter[str] = Counter()
 
-    def job_changed(self, event: JobEvent) -> None:
-        """Count what an event says of an offer."""
+    def job_changed(self, job: Job, event: JobEvent) -> None:
+        """Count what an event says of a job's offer; ``job`` is as the event left it."""
         match event:
             case OfferSeen() | HireSeen():
                 self._seen += 1
-            case Admitted():
-                self._taken += 1
+            # A hire was proposed by its requester; another salt proposes the same job again.
+            case Admitted() if not job.hired and job.salt == 1:
+                self._proposed += 1
+            case DealMoved(state=AgreementState.DEAL_AGREED):
+                self._agreed += 1
             case Declined():
                 self._declined[event.rule or UNNAMED] += 1
             case _:
@@ -41,6 +47,7 @@ class OfferTally:
         return {
             "since": self._since,
             "seen": self._seen,
-            "taken": self._taken,
+            "proposed": self._proposed,
+            "agreed": self._agreed,
             "declined": dict(self._declined.most_common()),
         }

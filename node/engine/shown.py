@@ -11,6 +11,20 @@ from node.job.progress import Progress
 from node.job.transactions import TxRow
 from node.journal.records import TimelineRow
 
+STATES = {
+    AgreementState.DEAL_NEGOTIATING: "not agreed yet",
+    AgreementState.DEAL_AGREED: "both sides agreed",
+    AgreementState.RESULTS_SUBMITTED: "the result is on chain",
+    AgreementState.RESULTS_ACCEPTED: "the requester accepted the result",
+    AgreementState.RESULTS_CHECKED: "the requester called a mediator",
+    AgreementState.MEDIATION_ACCEPTED: "the mediator accepted the result",
+    AgreementState.MEDIATION_REJECTED: "the mediator rejected the result",
+    AgreementState.TIMEOUT_AGREE: "it was not agreed in time",
+    AgreementState.TIMEOUT_SUBMIT_RESULTS: "no result came in time",
+    AgreementState.TIMEOUT_JUDGE_RESULTS: "the requester did not judge the result in time",
+    AgreementState.TIMEOUT_MEDIATE_RESULTS: "the mediator did not rule in time",
+}
+"""A deal's state as a step of its history."""
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4", ".json": "application/json"}
 
 
@@ -44,7 +58,7 @@ def shown_step(step: TimelineRow) -> dict[str, Any]:
     if body.get("lacking"):
         detail = f"{detail}; only {body['lacking']}, as the deadline was near"
     if "state" in body:
-        detail = f"{AgreementState(body['state']).name} in {body['tx_hash']}"
+        detail = STATES[AgreementState(body["state"])]
     return {
         "at": step.at,
         "event": step.event,

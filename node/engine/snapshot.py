@@ -150,7 +150,7 @@ class Snapshot:
     def job_changed(self, job: Job, event: JobEvent) -> None:
         """Take note of one step of a job."""
         self._waiting.pop(job.job_id, None)
-        self._tally.job_changed(event)
+        self._tally.job_changed(job, event)
         if isinstance(event, OfferSeen):
             self._counters.offer_seen()
         if isinstance(event, Rendered) and (last := self._progress.get(job.job_id)) is not None:

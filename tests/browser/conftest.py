@@ -1,6 +1,7 @@
 """A served node with a behaving engine behind it, real small media files, and one Chromium for all tests."""
 
 import asyncio
+import json
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -156,11 +157,12 @@ def paint(frame: int, width: int = 320, height: int = 180) -> np.ndarray:
 
 def write_media(folder: Path) -> list[dict[str, object]]:
     write_clip(folder, np.stack([paint(frame) for frame in range(FRAMES)]), framerate=10)
-    (folder / "manifest.json").write_text("{}")
-    return [
+    outputs = [
         {"path": path, "media_type": media_type(path), "bytes": (folder / path).stat().st_size}
         for path in sorted(path.relative_to(folder).as_posix() for path in folder.glob("outputs/*"))
     ]
+    (folder / "manifest.json").write_text(json.dumps({"outputs": outputs}))
+    return outputs
 
 
 def write_clip(folder: Path, clip: np.ndarray, framerate: int) -> None:

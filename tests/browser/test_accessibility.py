@@ -39,7 +39,7 @@ async def test_axe_finds_nothing_on_any_page_wide_or_narrow_light_or_dark(page: 
     node.source.set_status(
         accepting=False,
         not_accepting_because=["too little gas"],
-        offers={"since": 1, "seen": 3, "taken": 1, "declined": {"gas": 2}},
+        offers={"since": 1, "seen": 3, "proposed": 1, "agreed": 1, "declined": {"gas": 2}},
     )
     await page.emulate_media(reduced_motion="reduce")
     for path in ("/", "/jobs", f"/jobs/{finished}", f"/jobs/{running}", "/jobs/j99"):

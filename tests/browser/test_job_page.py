@@ -26,11 +26,13 @@ async def test_a_finished_jobs_page_tells_everything_of_it(page: Page, node: Ser
         "Offer seen",
         "Offer made",
         "Deal agreed",
+        "Rendered",
         "Published",
         "Awaiting acceptance",
         "Paid",
     ]
     await expect(steps.nth(2)).to_contain_text("after 8 s")
+    await expect(steps.nth(3)).to_contain_text("took 21.0 s")
     link = steps.nth(2).get_by_role("link")
     assert await link.get_attribute("href") == f"https://explorer.example.org/tx/0x{'ab' * 32}"
     assert await link.get_attribute("rel") == "noopener noreferrer"
@@ -73,9 +75,35 @@ async def test_a_page_that_is_open_follows_its_job(page: Page, node: ServedNode,
     assert seen.console == []
 
 
+async def test_on_a_narrow_screen_nothing_is_cut_off_and_sizes_come_from_the_store(
+    page: Page, node: ServedNode, seen: Seen
+):
+    job_id = node.source.add_job("A sail")
+    node.source.publish(job_id, node.cid, [{**output, "bytes": None} for output in node.outputs])
+    node.logs.said[job_id] = [
+        {"event": "stepped " + "on and " * (number % 5) * 6, "timestamp": "2026-11-29T12:00:01Z"}
+        for number in range(60)
+    ]
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await page.goto(f"{node.url}/jobs/{job_id}")
+    await expect(part(page, "Result")).to_contain_text("Together")
+    assert await part(page, "Result").get_by_text("iB").count() == len(node.outputs) + 1
+    await expect(part(page, "Log").locator("li")).to_have_count(60)
+    assert await page.evaluate(
+        "[...document.querySelectorAll('.scroll')].every((one) => one.scrollWidth <= one.clientWidth)"
+    )
+    assert await page.evaluate(
+        "() => { const { top } = document.querySelector('.log-box').getBoundingClientRect();"
+        " return [...document.querySelectorAll('.log li')].map((line) => line.getBoundingClientRect())"
+        ".every((line) => line.bottom <= top + 1 || line.top >= top - 1) }"
+    ), "no line of the log is cut through"
+    assert seen.console == []
+
+
 async def test_a_job_that_does_not_exist_is_told_with_a_way_on(page: Page, node: ServedNode):
     await page.goto(f"{node.url}/jobs/j99")
     await expect(page.get_by_role("heading", level=1)).to_have_text("No such job")
+    await expect(page.locator("main")).to_contain_text("This node knows no job of that id.")
     await page.get_by_role("link", name="All jobs").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
     await expect(page.locator("#jobs")).to_contain_text("No job yet")

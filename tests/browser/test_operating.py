@@ -55,6 +55,7 @@ async def test_a_stranger_sees_the_public_part_and_the_operator_signs_in(browser
             for told in ("sdv-pipeline:v1.1-lilypad2", "from 2 SDV", "d3b07384d113"):
                 await expect(page.locator("#public")).to_contain_text(told)
             await expect(page.get_by_role("button", name="Drain")).to_be_hidden()
+            await expect(page.locator("footer a:visible")).to_have_text(["Status", "Readiness"])
             text = await page.inner_text("body")
             for private in ("A secret garden", "Earn", "Last 24 hours", "61.25"):
                 assert private not in text

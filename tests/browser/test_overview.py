@@ -100,7 +100,7 @@ async def test_a_hostile_prompt_is_shown_as_text_everywhere(page: Page, node: Se
         gpu_problem=HOSTILE,
         explorer="javascript:alert(1)",
         skipped=[{"job_number": 1, "block_number": 2, "reason": HOSTILE}],
-        offers={"since": 1, "seen": 1, "taken": 0, "declined": {HOSTILE: 1}},
+        offers={"since": 1, "seen": 1, "proposed": 0, "agreed": 0, "declined": {HOSTILE: 1}},
     )
     for path in ("/", "/jobs", f"/jobs/{finished}", f"/jobs/{running}"):
         await page.goto(f"{node.url}{path}")
@@ -153,6 +153,8 @@ async def test_an_empty_node_says_what_it_waits_for(page: Page, node: ServedNode
     node.source.set_status(gpus=[], gpu_problem="no NVIDIA driver on this machine: install the driver")
     await expect(page.locator("#gpu-note")).to_contain_text("install the driver")
     await expect(page.locator("#gpus")).to_be_hidden()
+    node.source.set_status(gpu_gate={"open": True, "needed_bytes": None})
+    await expect(page.locator("#gpu-section")).to_be_hidden()
     assert seen.console == []
 
 
@@ -183,10 +185,18 @@ async def test_offers_are_counted_by_reason_and_the_last_declined_are_listed(pag
     for number in range(8):
         node.source.refuse_job(f"offer {number}", f"price too low by {number}")
     node.source.set_status(
-        offers={"since": time.time() - 7200, "seen": 1284, "taken": 41, "declined": {"gas": 3, "fresh": 1240}}
+        offers={"since": time.time() - 7200, "seen": 1284, "proposed": 41, "agreed": 5}
+        | {"declined": {"gas": 3, "fresh": 1240}}
     )
     await page.goto(node.url)
-    await expect(page.locator(".counts")).to_contain_text("1\u202f284")
+    counts = page.locator(".counts > div")
+    await expect(counts).to_have_count(4)
+    assert [text.split("\n") for text in await counts.all_inner_texts()] == [
+        ["Seen", "1\u202f284"],
+        ["Proposed", "41"],
+        ["Agreed", "5"],
+        ["Declined", "1\u202f243"],
+    ]
     assert await page.locator(".reasons tr").all_inner_texts() == [
         "Too old\n\t1\u202f240",
         "Too little gas money\n\t3",
@@ -209,6 +219,22 @@ async def test_the_queue_tells_what_each_job_waits_for(page: Page, node: ServedN
     await expect(rows.last).to_contain_text("the disk is full: 2 GB are needed")
     await rows.first.get_by_role("link").click()
     await expect(page).to_have_url(f"{node.url}/jobs/{third}")
+
+
+async def test_a_job_that_is_only_proposed_waits_in_the_queue(page: Page, node: ServedNode):
+    proposed = node.source.add_job("proposed", phase="PROPOSED")
+    await page.goto(node.url)
+    row = page.locator("#queue li")
+    await expect(row).to_contain_text("waits for agreement")
+    await expect(page.locator("#running")).to_contain_text("not agreed yet")
+    await row.get_by_role("link").click()
+    await expect(page).to_have_url(f"{node.url}/jobs/{proposed}")
+    await expect(page.locator(".track")).to_be_visible()
+    assert await page.get_by_role("progressbar").count() == 0, "nothing is computed"
+    await page.goto(node.url)
+    agreed = node.source.add_job("agreed")
+    await expect(page.locator("#running .running")).to_have_attribute("data-job", agreed)
+    await expect(row).to_have_count(1)
 
 
 async def test_disputes_that_the_node_rules_on_are_listed_with_what_became_of_them(

@@ -116,7 +116,7 @@ class FakeStatusSource:
             "draining": False,
             "explorer": "https://explorer.example.org",
             "skipped": [],
-            "offers": {"since": now - 93_000, "seen": 0, "taken": 0, "declined": {}},
+            "offers": {"since": now - 93_000, "seen": 0, "proposed": 0, "agreed": 0, "declined": {}},
             "gateway_url": "http://127.0.0.1:8080",
             "public_gateway": None,
             "limits": {"max_open_deals": 4, "max_open_proposals_per_requester": 2},
@@ -274,6 +274,7 @@ class FakeStatusSource:
         self._status["worker"] = {**self._status["worker"], "state": "idle", "current_job": None}
         self._jobs[job_id].update(progress=None, estimate=None, cid=cid, outputs=outputs)
         self._jobs[job_id]["run_time"] = {"expected_s": 20.0, "taken_s": 21.0}
+        self._move(job_id, "Rendered", "PUBLISHING", "took 21.0 s, 20.0 s were expected")
         self._move(job_id, "Published", "PUBLISHED", cid)
 
     def submit(self, job_id: str) -> None:

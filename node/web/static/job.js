@@ -2,8 +2,8 @@
 
 import { badge, byId, el, jobUrl, redrawn } from './dom.js';
 import { Refused, askJson } from './feed.js';
-import { money } from './format.js';
-import { liveStills, media, picture, player } from './media.js';
+import { money, words } from './format.js';
+import { fileUrl, liveStills, media, picture, player } from './media.js';
 import { announcement, moveProgress, progressBar, shapeOf, track } from './running.js';
 import { Shell, soon } from './shell.js';
 import { deal, files, inputs, logLines, part, timeline, transactions } from './story.js';
@@ -23,10 +23,22 @@ const readLog = () => askJson(`${address}/logs`).then(
   ({ lines }) => {
     const below = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
     redrawn(log, logLines(lines));
-    if (below) log.scrollTop = log.scrollHeight;
+    if (below) toNewest();
   },
   (error) => redrawn(log, el('p', { class: 'empty small' }, `The log cannot be read: ${error.message}`)),
 );
+
+// The box ends where its first whole line begins, so that none is cut through.
+function toNewest() {
+  log.style.maxHeight = '';
+  log.scrollTop = log.scrollHeight;
+  const { top } = log.getBoundingClientRect();
+  const places = [...log.querySelectorAll('li')].map((line) => line.getBoundingClientRect());
+  const cut = places.find((place) => place.top < top - 1 && place.bottom > top + 1);
+  if (!cut || cut.bottom - top > log.clientHeight / 2) return;
+  log.style.maxHeight = `${log.clientHeight - (cut.bottom - top)}px`;
+  log.scrollTop = log.scrollHeight;
+}
 
 const shell = new Shell({
   title: `Job ${jobId} · sdv-node`,
@@ -51,8 +63,31 @@ const shell = new Shell({
 
 let logIsOld = true; // steps come many at a time, and the node reads files for its answer
 function take(next) {
-  job = next;
+  job = sized(next);
+  measure();
   logIsOld = true;
+  redraw();
+}
+
+// Housekeeping lets go of a job's folder once its result is in the store: the manifest there tells the sizes.
+const sizes = new Map();
+let measured = null; // the CID of the manifest that was asked for
+
+function sized(next) {
+  return { ...next, outputs: (next.outputs ?? []).map((output) => ({ ...output, bytes: output.bytes ?? sizes.get(output.path) ?? null })) };
+}
+
+async function measure() {
+  const manifest = fileUrl(job, 'manifest.json');
+  if (!manifest || measured === job.cid || job.outputs.every(({ bytes }) => bytes !== null)) return;
+  measured = job.cid;
+  try {
+    const { outputs } = await askJson(manifest);
+    for (const { path, bytes } of outputs) sizes.set(path, bytes);
+  } catch {
+    return; // the result is gone from the store as well
+  }
+  job = sized(job);
   redraw();
 }
 
@@ -64,7 +99,7 @@ setInterval(() => {
 
 function draw() {
   if (missing && !job) {
-    redrawn(page, el('div', { class: 'idle' }, el('h1', { id: 'job-title' }, 'No such job'), el('p', { class: 'muted' }, `${missing}.`), el('p', {}, el('a', { href: '/jobs' }, 'All jobs'))));
+    redrawn(page, el('div', { class: 'idle' }, el('h1', { id: 'job-title' }, 'No such job'), el('p', { class: 'muted' }, `${words(missing)}.`), el('p', {}, el('a', { href: '/jobs' }, 'All jobs'))));
     return;
   }
   if (!job) return;

@@ -1,4 +1,4 @@
-// The offers this node saw: how many it took, why it declined the others, and the last ones it declined.
+// The offers this node saw: how many it proposed a deal for, how many were agreed, why it declined the others, and the last ones it declined.
 
 import { el, jobUrl } from './dom.js';
 import { ago, dateTime, integer, money, rule } from './format.js';
@@ -13,7 +13,7 @@ export function offerSummary(offers) {
   const rest = declined.slice(SHOWN_REASONS).reduce((sum, [, count]) => sum + count, 0);
   if (rest) shown.push(['others', rest]);
   return el('div', { class: 'panel' },
-    el('dl', { class: 'counts' }, [['Seen', offers.seen], ['Taken', offers.taken], ['Declined', total]].map(([name, count]) => el('div', {},
+    el('dl', { class: 'counts' }, [['Seen', offers.seen], ['Proposed', offers.proposed], ['Agreed', offers.agreed], ['Declined', total]].map(([name, count]) => el('div', {},
       el('dt', {}, name), el('dd', {}, integer(count))))),
     shown.length
       ? el('table', { class: 'reasons' }, el('caption', { class: 'visually-hidden' }, 'Offers declined, by reason'),

@@ -85,8 +85,9 @@ function draw() {
 function drawStatus(declined) {
   const { earnings = {}, gpus = [], offers = {}, mediation, skipped = [] } = status;
   redrawn(byId('money'), moneyCells(earnings, shell.symbol));
+  byId('gpu-section').hidden = gpus.length === 0 && (status.gpu_gate?.needed_bytes ?? null) === null;
   byId('gpus').hidden = gpus.length === 0;
-  byId('gpu-note').textContent = gpus.length ? '' : status.gpu_problem ?? 'The processor renders';
+  byId('gpu-note').textContent = gpus.length ? '' : status.gpu_problem ?? '';
   byId('gpu-title').textContent = gpus.length > 1 ? 'GPUs' : 'GPU';
   drawGpus(gpus);
   byId('offers-note').textContent = offers.since ? `since the node started, ${ago(offers.since)}` : '';
@@ -110,8 +111,9 @@ function drawGpus(gpus) {
 
 function drawNow(active) {
   const current = status?.worker?.current_job;
-  const first = active.find((job) => job.job_id === current) ?? active.find((job) => job.progress)
-    ?? active.find((job) => phase(job.phase).tone === 'busy') ?? active[0];
+  const agreed = active.filter((job) => phase(job.phase).step > 0);
+  const first = agreed.find((job) => job.job_id === current) ?? agreed.find((job) => job.progress)
+    ?? agreed.find((job) => phase(job.phase).tone === 'busy') ?? agreed[0];
   if (first && !first.timeline?.length && asked !== first.job_id) {
     asked = first.job_id;
     askJson(`/api/v1${jobUrl(first.job_id)}`).then((job) => { learn(job); redraw(); }, () => { asked = ''; });
@@ -119,7 +121,7 @@ function drawNow(active) {
   if (first) drawLead(first);
   else if (started) {
     lead = null;
-    redrawn(byId('running'), idle());
+    redrawn(byId('running'), idle(active.length));
   }
   const queue = active.filter((job) => job !== first);
   byId('queue-part').hidden = queue.length === 0;
@@ -142,8 +144,8 @@ function drawLead(job) {
   redrawn(byId('running'), runningCard(job, shell.symbol));
 }
 
-function idle() {
-  const words = status?.accepting
+function idle(offered) {
+  const words = offered ? ['Nothing to render', 'The jobs in the queue are not agreed yet.'] : status?.accepting
     ? ['Waiting for a job', status.price_wei ? `This node asks ${money(status.price_wei, shell.symbol)} for a job with the usual settings.` : 'Jobs appear here as they are taken.']
     : status?.draining ? ['Drained', 'All that was agreed is delivered: the node can be stopped, or resumed.'] : ['Not taking jobs', 'The reasons are listed above.'];
   return el('div', { class: 'idle', id: 'idle' }, el('p', { class: 'idle-title' }, words[0]), el('p', { class: 'muted' }, words[1]));

@@ -26,7 +26,8 @@ function progressLine(job) {
 export function progressBar(job) {
   const percent = percentOf(job);
   const { label, step } = phase(job.phase);
-  if (percent === null && (step >= 4 || job.terminal)) return job.reason && !job.terminal ? el('div', { class: 'progress' }, el('p', { class: 'row progress-line' }, progressLine(job))) : null;
+  const atWork = step > 0 && step < 4 && job.phase !== 'AGREED' && !job.terminal;
+  if (percent === null && !atWork) return job.reason && !job.terminal ? el('div', { class: 'progress' }, el('p', { class: 'row progress-line' }, progressLine(job))) : null;
   const bar = el('div', {
     class: 'bar', role: 'progressbar', 'aria-label': `Progress of job ${job.job_id}`, 'aria-valuemin': 0, 'aria-valuemax': 100,
     'aria-valuenow': percent === null ? null : Math.round(percent),
@@ -94,7 +95,8 @@ export function shapeOf(job) {
 }
 
 export function queueRow(job, symbol) {
-  const waits = job.reason && phase(job.phase).tone !== 'busy' ? job.reason : null;
+  const told = job.phase === 'PROPOSED' ? job.reason ?? 'waits for agreement' : job.reason;
+  const waits = phase(job.phase).tone === 'busy' ? null : told;
   return el('li', {}, el(
     'a', { class: 'queue-row', href: jobUrl(job.job_id) },
     badge(job), el('span', { class: 'muted nowrap push' }, money(job.price_wei, symbol)),

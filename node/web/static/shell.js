@@ -52,6 +52,7 @@ export class Shell {
     pill.hidden = false;
     const button = byId('drain');
     button.hidden = typeof draining !== 'boolean' || node.view === 'public';
+    for (const link of document.querySelectorAll('[data-operator]')) link.hidden = node.view === 'public';
     button.textContent = draining ? 'Resume' : 'Drain';
     button.dataset.tone = draining ? 'main' : '';
     byId('version').textContent = [

@@ -8,6 +8,9 @@ export function part(title, ...content) {
   return el('section', { class: 'panel part', 'aria-label': title }, el('h2', {}, title), content);
 }
 
+// What a step did, where that says more than the phase that it led to.
+const STEPS = { Rendered: 'Rendered', Published: 'Published' };
+
 export function timeline(job, explorer) {
   const lines = job.timeline ?? [];
   if (!lines.length) return part('Timeline', el('p', { class: 'empty small' }, 'Nothing is recorded of this job.'));
@@ -18,15 +21,15 @@ export function timeline(job, explorer) {
     return el('li', { 'data-tone': phase(line.phase).tone },
       el('time', { class: 'muted', title: dateTime(line.at), datetime: new Date(line.at * 1000).toISOString() }, clock(line.at)),
       el('div', { class: 'story-body' },
-        el('p', {}, el('strong', {}, phase(line.phase).label), took >= 1 ? el('span', { class: 'muted small' }, ` after ${duration(took)}`) : null),
+        el('p', {}, el('strong', {}, STEPS[line.event] ?? phase(line.phase).label), took >= 1 ? el('span', { class: 'muted small' }, ` after ${duration(took)}`) : null),
         line.detail ? el('p', { class: 'small muted break', dir: 'auto' }, shortened(line.detail)) : null,
         hash ? el('p', { class: 'small' }, onChain('tx', hash, explorer)) : null));
   })));
 }
 
-// Hashes stand beside it as links, the CID with the result.
+// The CID stands in full with the result.
 function shortened(detail) {
-  return String(detail).replace(/ in 0x[0-9a-f]{64}/g, '').replace(/\bbaf[a-z2-7]{50,}/g, shortCid);
+  return String(detail).replace(/\bbaf[a-z2-7]{50,}/g, shortCid);
 }
 
 export function transactions(job, explorer) {
@@ -34,9 +37,10 @@ export function transactions(job, explorer) {
   return part('Transactions', el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Transactions of this job' }, el('table', { class: 'grid' },
     el('thead', {}, el('tr', {}, ['What', 'State', 'Hash', 'Block', 'Nonce', 'Gas', 'Fee'].map((name) => el('th', { scope: 'col' }, name)))),
     el('tbody', {}, job.transactions.map((sent) => el('tr', {},
-      el('td', { class: 'wraps' }, sent.what, sent.reason ? el('span', { class: 'small muted', dir: 'auto' }, ` ${sent.reason}`) : null), el('td', {}, words(sent.status)),
-      el('td', {}, onChain('tx', sent.tx_hash, explorer)), el('td', {}, integer(sent.block_number)), el('td', {}, integer(sent.nonce)),
-      el('td', {}, sent.gas_used ? integer(sent.gas_used) : '–'), el('td', {}, amount(sent.fee_wei, 6))))))));
+      el('td', { class: 'wraps' }, sent.what, sent.reason ? el('span', { class: 'small muted', dir: 'auto' }, ` ${sent.reason}`) : null), [
+        ['State', words(sent.status)], ['Hash', onChain('tx', sent.tx_hash, explorer)], ['Block', integer(sent.block_number)], ['Nonce', integer(sent.nonce)],
+        ['Gas', sent.gas_used ? integer(sent.gas_used) : '–'], ['Fee', amount(sent.fee_wei, 6)],
+      ].map(([name, value]) => el('td', { 'data-name': name }, value))))))));
 }
 
 export function deal(job, symbol, explorer) {
