@@ -187,6 +187,20 @@ class Counts(Growing):
     by_phase: dict[str, int]
 
 
+class Earnings(Growing):
+    """What came in, for jobs, and what is still out."""
+
+    paid_wei: Wei
+    day_wei: Wei
+    week_wei: Wei
+    month_wei: Wei
+    net_wei: Wei
+    gas_wei: Wei
+    locked_wei: Wei
+    claimable_wei: Wei
+    last_paid_at: Moment | None = Field(description="block time of the last payment for a job")
+
+
 class Status(Growing):
     """The whole state of a node. The parts without a value here come once the chain was read."""
 
@@ -205,7 +219,7 @@ class Status(Growing):
     draining: bool = False
     wallet: Wallet | None = None
     chain: dict[str, Any] | None = None
-    earnings: dict[str, Wei] | None = None
+    earnings: Earnings | None = None
     offer: dict[str, Any] | None = None
     ipfs: dict[str, Any] | None = None
     gpus: list[dict[str, Any]] | None = None

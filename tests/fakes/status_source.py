@@ -146,6 +146,8 @@ class FakeStatusSource:
                 "claimable_wei": "0",
                 "slashed_wei": "0",
                 "gas_wei": str(TOKEN // 100),
+                "net_wei": str(paid),
+                "last_paid_at": None,
                 **self._status["earnings"],
             },
         }
