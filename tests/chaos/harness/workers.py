@@ -81,7 +81,8 @@ async def worker_kills(arena: Arena, seed: int, *, deals: int = DEALS) -> Superv
     """T4: workers die at random moments, each job's at most once; every deal is paid."""
     chance = random.Random(f"worker {seed}")
     await arena.rewind()
-    provider = arena.provider(worker={"profile": f"fake:{chance.randint(40, 200)}", "slots": SLOTS})
+    # Long enough that a killer who has to ask for the status first finds them at work.
+    provider = arena.provider(worker={"profile": f"fake:{chance.randint(400, 1000)}", "slots": SLOTS})
     crowd = Crowd(arena, pulse=True)
     async with attended(arena, crowd, provider):
         await provider.start(HURRY_WORKERS)
